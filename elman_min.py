@@ -1,0 +1,529 @@
+# SPDX-License-Identifier: MIT
+"""Elman's recurrent network, from raw matrices, telling spam from ham in text messages.
+
+The whole network is two equations. At step t it reads the word x_t; the state h is what it remembers:
+
+    h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
+    y_t = sigmoid(h_t W_hy + b_y)                    the probability of spam, after t words
+
+Jeffrey L. Elman: Finding Structure in Time. Cognitive Science 14 (1990), 179-211.
+
+    python elman_min.py train spam.csv       learn from a file; without one, from messages made up here
+    python elman_min.py test "Some text"     the probability of spam after each word
+"""
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import os
+import random
+import re
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+# ------------------------------------------------------------------------------------------- words
+
+
+class Vocabulary:
+    """The tokens that have a number. All others share number 0, `<UNK>`, which no message can spell.
+
+    A token seen fewer than `min_count` times gets none: so `<UNK>` occurs among the very messages the
+    network learns from, and comes to mean what rare words mean.
+    """
+
+    def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
+        self.token_to_idx: dict[str, int] = {}
+        self.idx_to_token: list[str] = []
+        self.add_token("<UNK>")
+        counts = Counter(token for message in messages for token in self.tokenize(message))
+        for token, count in counts.items():
+            if count >= min_count:
+                self.add_token(token)
+
+    @staticmethod
+    def tokenize(message: str) -> list[str]:
+        """Words, runs of digits and runs of one other mark, in small letters. Takes any string.
+
+        Each digit reads 0: that there is an eleven-digit number tells, which one does not. Words end
+        after six letters: a plain stemmer, so that what was learned of "winner" serves for "winners".
+        """
+        text = re.sub(r"\d", "0", message.lower())
+        tokens = [match[0] for match in re.finditer(r"[^\W0_]+|0+|([^\w\s]|_)\1*", text)]
+        return [token if token[0] == "0" else token[:6] for token in tokens]
+
+    def add_token(self, token: str) -> int:
+        """The number of `token`: its own if it has one, else the next."""
+        if token not in self.token_to_idx:
+            self.token_to_idx[token] = len(self.idx_to_token)
+            self.idx_to_token.append(token)
+        return self.token_to_idx[token]
+
+    def encode(self, message: str) -> torch.Tensor:
+        """int64 (T,), T >= 1: a message with no words is one `<UNK>`."""
+        return torch.tensor([self.token_to_idx.get(token, 0) for token in self.tokenize(message)] or [0])
+
+    def decode(self, ids: Iterable[int] | torch.Tensor) -> list[str]:
+        """The T tokens behind `ids` (T,). Raises IndexError for a number that no token has."""
+        return [self.idx_to_token[i] for i in ids]
+
+    def one_hot(self, message: str) -> torch.Tensor:
+        """float (T, V), the input as Elman had it: one unit per token, and one of them on."""
+        return nn.functional.one_hot(self.encode(message), len(self)).float()
+
+    def __len__(self) -> int:
+        return len(self.idx_to_token)
+
+
+tokenize = Vocabulary.tokenize
+
+# ---------------------------------------------------------------------------------------- messages
+
+
+def as_text(data: bytes) -> str:
+    """UTF-8, with or without a byte order mark; what is not that, as ISO-8859-1, which takes any bytes."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("iso-8859-1")
+
+
+def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A file's messages as columns `target` (0 ham, 1 spam) and `message`.
+
+    Takes quoted CSV, as Kaggle's spam.csv, and unquoted tab-separated text, as SMSSpamCollection, with or
+    without a header. The labels are the column of ham and spam, in any case; the messages are the other
+    column with the most text. Raises OSError where there is no such file, ValueError where it is not that.
+    """
+    try:
+        text = as_text(Path(path).read_bytes())
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror}; spam.csv.README says how to get the data, and train "
+                          "without a file needs none") from None
+    if "\0" in text:
+        raise ValueError(f"{path} is not text; save it as CSV in UTF-8")
+    separator = (re.findall("[\t,;]", text.partition("\n")[0]) or [","])[0]
+    try:
+        frame = pd.read_csv(io.StringIO(text), sep=separator, quoting=3 if separator == "\t" else 0,  # 3: none
+                            header=None, dtype=str, na_filter=False)
+    except ValueError as error:  # no row at all, a row with too many columns, a quote left open
+        raise ValueError(f"{path} is empty or broken: {' '.join(str(error).split())}") from None
+    labels = frame.apply(lambda column: column.str.strip().str.lower())
+    known = labels.isin(["ham", "spam"])
+    label = known.sum().idxmax()
+    if frame.shape[1] < 2 or not known[label].any():
+        raise ValueError(f"{path} has no column of ham and spam beside one of messages; "
+                         f"{len(frame)} rows and {frame.shape[1]} columns read")
+    for row in known.index[~known[label]]:
+        if row > 0:  # row 0 is then the header
+            raise ValueError(f"{path}: row {row + 1} is labelled {str(frame.at[row, label])[:40]!r}, not ham or spam")
+    rows = known[label]
+    lengths = frame[rows].drop(columns=label).apply(lambda column: column.str.len().sum())
+    found = {"target": (labels[label] == "spam").astype(int), "message": frame[lengths.idxmax()]}
+    return pd.DataFrame(found)[rows].reset_index(drop=True)
+
+
+def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
+    """`n` made-up rows like those of `read_messages`: advance-fee scams, and honest twins of the same words.
+
+    The scam has you pay first and collect later. Counting words cannot tell the twins apart; only memory
+    can. Elman made his sentences from such templates (1990, Tables 3 and 4).
+    """
+    draw = random.Random(seed).choice
+    rows: list[tuple[int, str]] = []
+    while len(rows) < n:
+        hello = draw(["hello,", "dear friend,", "good news:", "hi again,", "dear customer,", "as agreed,"])
+        pay = draw(["pay", "send", "wire", "settle"]) + draw([" the fee", " the tax", " the charge", " the duty"])
+        get = draw(["get", "claim", "fetch", "collect"]) + draw([" the prize", " the gold", " the car", " the phone"])
+        bye = draw(["today", "by friday", "thank you", "see you soon", "best wishes", "and call me then"])
+        rows += [(1, f"{hello} {pay} then {get} {bye}"), (0, f"{hello} {get} then {pay} {bye}")]
+    return pd.DataFrame(rows[:n], columns=["target", "message"])
+
+
+def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(train, test): the rows to learn from, and one in `folds`, about, to be judged by.
+
+    A hash of its text decides where a message goes. So its repeats go with it and nothing is both
+    learned and judged by; the order of the file is no matter; and the same rows are found again later.
+    """
+    hashes = [zlib.crc32(message.encode("utf-8", "surrogatepass")) for message in frame["message"]]
+    held_out = pd.Series(hashes, index=frame.index, dtype="int64") % folds == fold
+    return frame[~held_out], frame[held_out]
+
+
+class Batches(Dataset):
+    """Pairs of token numbers (T,) and a value, in batches of like length: a batch takes the time of its longest.
+
+    A batch is `(x, lengths, values)`: int64 (B, T), padded behind the last word; int64 (B,); and float (B,).
+    It holds at most `batch_size` messages and `max_words` words, padding counted. A message longer than that
+    comes alone and pads no other.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[torch.Tensor, float]], batch_size: int, max_words: int = 4096):
+        self.batches: list[list[tuple[torch.Tensor, float]]] = []
+        for pair in sorted(pairs, key=lambda pair: len(pair[0])):
+            if not self.batches or len(self.batches[-1]) >= min(batch_size, max_words // len(pair[0])):
+                self.batches.append([])
+            self.batches[-1].append(pair)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        ids = [ids for ids, _ in self.batches[i]]
+        values = torch.tensor([value for _, value in self.batches[i]], dtype=torch.float)
+        return nn.utils.rnn.pad_sequence(ids, batch_first=True), torch.tensor([len(x) for x in ids]), values
+
+
+# ------------------------------------------------------------------------------------- the network
+
+
+class ElmanRNN(nn.Module):
+    """Elman's simple recurrent network (1990, Figure 2): a hidden layer that reads its own last state.
+
+        h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
+        y_t = sigmoid(h_t W_hy + b_y)
+
+    The state h (B, hidden_size) is its memory: all that is left, at step t, of x_1 to x_t. In training,
+    each message loses a random share `dropout` of the units' inputs, the same ones at every step, so that
+    no unit relies on another (Gal and Ghahramani 2016, section 4).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int = 1, dropout: float = 0.0):
+        super().__init__()
+        bound, self.dropout = hidden_size**-0.5, dropout
+
+        def uniform(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+        self.W_xh = uniform(input_size, hidden_size)
+        self.W_hh = uniform(hidden_size, hidden_size)
+        self.b_h = uniform(hidden_size)
+        self.W_hy = uniform(hidden_size, output_size)
+        self.b_y = uniform(output_size)
+
+    def forward(self, x: torch.Tensor, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """`x`: token numbers, int64 (B, T), or real vectors (B, T, input_size); T >= 1. `hidden`: the state
+        (B, hidden_size) to start from.
+
+        Returns the logits (B, T, output_size), which are y before the sigmoid, of every step, and the last
+        state, to carry on from. No step sees a later one: padding behind the last word changes nothing before.
+        """
+        if x.is_floating_point():
+            x_h = x @ self.W_xh                                          # (B, T, H)
+        else:  # a one-hot vector times W_xh is one row of it
+            x_h = nn.functional.embedding(x, self.W_xh)                  # (B, T, H)
+        if self.training:
+            x_h = x_h * nn.functional.dropout(torch.ones_like(x_h[:, :1]), self.dropout)
+        h = x_h.new_zeros(x_h[:, 0].shape) if hidden is None else hidden     # (B, H)
+        states = []
+        for x_t in (x_h + self.b_h).unbind(1):                           # (B, H)
+            h = torch.tanh(torch.addmm(x_t, h, self.W_hh))               # tanh(x_t + h W_hh)
+            states.append(h)
+        return torch.stack(states, 1) @ self.W_hy + self.b_y, h          # (B, T, O), (B, H)
+
+
+def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1, in nats: the mean over messages.
+
+    - y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)), with 1 - sigmoid(z) = sigmoid(-z). It takes logits, for
+    sigmoid(100) rounds to 1 and log(1 - 1) teaches nothing; logsigmoid(-100) is -100, with gradient 1.
+    Every step of a message counts alike, so that the network learns to say early what it knows. Padding
+    does not count.
+    """
+    y, log_sigmoid = targets[:, None], nn.functional.logsigmoid          # (B, 1)
+    loss = -y * log_sigmoid(logits) - (1 - y) * log_sigmoid(-logits)     # (B, T)
+    read = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
+    return ((loss * read).sum(1) / lengths).mean()
+
+
+# --------------------------------------------------------------------------- learning and judging
+
+# A message is called spam above this probability. A filter that blocks a friend's message does more harm
+# than one that lets an advertisement through, so more than one half.
+THRESHOLD = 0.9
+
+
+def train(frame: pd.DataFrame, *, epochs: int = 15, batch_size: int = 32, hidden_size: int = 32,
+          learning_rate: float = 3e-3, dropout: float = 0.5, hide: float = 0.2, seed: int = 0,
+          device: str | torch.device = "cpu",
+          report: Callable[[ElmanRNN, Vocabulary, float, float], Any] = lambda *_: None,
+          ) -> tuple[ElmanRNN, Vocabulary]:
+    """A network that has learned from every row of `frame` (`target`, `message`), and its vocabulary.
+
+    A share `hide` of the words reads `<UNK>`, drawn anew each time, so that no verdict hangs on one word.
+    After each step, `report(model, vocabulary, epochs done, mean loss of this epoch)` is called. Raises
+    ValueError unless there is ham and spam, FloatingPointError when the loss is no longer a number.
+    """
+    if frame["target"].nunique() < 2:
+        raise ValueError("to learn from needs both ham and spam; give messages of each")
+    torch.manual_seed(seed)
+    shuffle = random.Random(seed).shuffle
+    vocabulary = Vocabulary(frame["message"])
+    pairs = [(vocabulary.encode(m), y) for m, y in zip(frame["message"], frame["target"].tolist())]
+    model = ElmanRNN(len(vocabulary), hidden_size, dropout=dropout).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
+    steps = len(Batches(pairs, batch_size))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
+    for epoch in range(epochs):
+        shuffle(pairs)  # decides which messages of a length share a batch; the loader, the batches' order
+        mean_loss = 0.0
+        for step, (x, lengths, y) in enumerate(DataLoader(Batches(pairs, batch_size), None, shuffle=True), 1):
+            x = x.masked_fill(torch.rand(x.shape) < hide, 0)             # (B, T)
+            logits, _ = model(x.to(device))                              # (B, T, 1)
+            loss = message_loss(logits[..., 0], y.to(device), lengths.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            # A gradient through many steps may explode (Bengio et al. 1994); keep its direction.
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if not (loss + norm).isfinite():
+                raise FloatingPointError("the loss is no longer a number; "
+                                         f"try a learning rate below {learning_rate:g}")
+            optimizer.step()
+            schedule.step()
+            mean_loss += (loss.item() - mean_loss) / step
+            report(model, vocabulary, epoch + step / steps, mean_loss)
+    return model.eval(), vocabulary
+
+
+@torch.no_grad()
+def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) -> torch.Tensor:
+    """The probability that each message is spam, float (N,), in their order: y at each one's own last word."""
+    training, device = model.training, model.W_xh.device
+    model.eval()
+    probability = torch.empty(len(messages))
+    pairs = [(vocabulary.encode(message), i) for i, message in enumerate(messages)]
+    for x, lengths, i in DataLoader(Batches(pairs, 256), None, generator=torch.Generator()):
+        logits, _ = model(x.to(device))                                  # (B, T, 1)
+        probability[i.long()] = torch.sigmoid(logits[torch.arange(len(x)), lengths - 1, 0]).float().cpu()
+    model.train(training)
+    return probability
+
+
+def evaluate(probability: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    """The figures of calling spam what is above THRESHOLD; `probability` and `target` (0 or 1) are (N,).
+
+    Spam is the positive class: FP is ham that was blocked. A share of none is 0. The Matthews correlation,
+    the spam caught (recall) and the ham blocked are what Almeida et al. (2011, section 4) report.
+    """
+    called, spam = probability > THRESHOLD, target > 0.5
+    tp, fp, fn, tn = (int((a & b).sum()) for a, b in ((called, spam), (called, ~spam), (~called, spam), (~called, ~spam)))
+    root = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return {"accuracy": (tp + tn) / max(len(spam), 1), "precision": tp / max(tp + fp, 1),
+            "recall": tp / max(tp + fn, 1), "F1": 2 * tp / max(2 * tp + fp + fn, 1),
+            "Matthews": (tp * tn - fp * fn) / max(root, 1), "ham blocked": fp / max(fp + tn, 1),
+            "TP": tp, "FP": fp, "FN": fn, "TN": tn}
+
+
+# ----------------------------------------------------------------------------------------- keeping
+
+
+def save(path: str | os.PathLike[str], model: ElmanRNN, vocabulary: Vocabulary) -> None:
+    """Writes a checkpoint beside `path`, then moves it there: whole, or not at all. Raises OSError."""
+    beside = Path(f"{os.fspath(path)}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> tuple[ElmanRNN, Vocabulary]:
+    """What `save` wrote. Raises OSError where there is no such file, ValueError where it is something else.
+
+    A pickle may name any function to be called when it is read. `weights_only=True` reads numbers and text.
+    """
+    try:
+        with open(path, "rb") as file:
+            kept = torch.load(file, map_location=device, weights_only=True)
+        vocabulary = Vocabulary()
+        for token in kept["tokens"]:
+            vocabulary.add_token(token)
+        model = ElmanRNN(len(vocabulary), *kept["weights"]["W_hy"].shape).to(device)
+        model.load_state_dict(kept["weights"])
+        return model.eval(), vocabulary
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror}; train writes one: python elman_min.py train") from None
+    except Exception as error:  # what is wrong with the bytes decides which of a dozen kinds comes
+        raise ValueError(f"{path} is no checkpoint of elman_min.py, or is cut short; train a new one, to another "
+                         "--model or once this file is gone") from error
+
+
+# -------------------------------------------------------------------------------- the command line
+# Nothing about networks from here on: what was typed, and what to print.
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; {self.prog} --help says more")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    top = Parser(prog="elman_min.py", description="An Elman network that tells spam from ham in text messages.",
+                 epilog="Options and examples: train --help, test --help.")
+    both = Parser(add_help=False)
+    both.add_argument("--model", default="elman_min.pt", metavar="FILE", help="the checkpoint (%(default)s)")
+    both.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps", "xpu"],
+                      help="where to compute; auto: on the accelerator if there is one, else on the CPU")
+    commands = top.add_subparsers(metavar="train|test", required=True)
+    about = "Learn from labelled messages, judge by some held out, keep a checkpoint."
+    command = commands.add_parser("train", parents=[both], help=about, description=about)
+    command.set_defaults(run=run_train)
+    command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam; else made-up ones")
+    command.add_argument("--balance", action="store_true", help="learn from as much ham as spam, leaving out the rest")
+    recipe = train.__kwdefaults__ or {}
+    for name, what in {"epochs": "how often to read all messages", "batch_size": "messages a step",
+                       "hidden_size": "units of the state", "learning_rate": "how far a step goes, at the most",
+                       "seed": "the same seed on the same CPU gives the same weights"}.items():
+        command.add_argument("--" + name.replace("_", "-"), type=type(recipe[name]), default=recipe[name],
+                             metavar="N", help=f"{what} (%(default)s)")
+    about = "Judge texts, the messages of a file, or those that come down a pipe."
+    command = commands.add_parser("test", parents=[both], help=about, description=about)
+    command.set_defaults(run=run_test)
+    command.add_argument("what", nargs="+", metavar="TEXT | CSV | -", help=
+                         "TEXT: shows the probability of spam after each word. CSV: judges by the labels of a file, "
+                         "any that exists or ends in .csv or .tsv. -: reads a message a line from standard input, "
+                         "writes for each spam or ham, the probability and the message, tab-separated")
+    command.add_argument("--all", action="store_true", help="judge by every row of CSV, not just the held-out part")
+    return top.parse_args(argv)
+
+
+def find_device(name: str) -> torch.device:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name == "auto":
+        return accelerator or torch.device("cpu")
+    if name != "cpu" and (accelerator is None or accelerator.type != name):
+        raise ValueError(f"this machine has no {name} device; --device auto takes the best it has")
+    return torch.device(name)
+
+
+def run_train(args: argparse.Namespace) -> None:
+    if not Path(args.model).absolute().parent.is_dir():
+        raise ValueError(f"the folder of {args.model} does not exist; make it, or choose another --model")
+    if os.path.exists(args.model):
+        load(args.model)  # what is no checkpoint is not ours to overwrite
+    source, frame = args.csv, read_messages(args.csv) if args.csv else toy_messages(2000, args.seed)
+    if not source:
+        source = "made up"
+        print("No file given, so here are scams, and honest twins of the same words:\n"
+              f"  spam  {frame['message'][0]}\n  ham   {frame['message'][1]}\n"
+              "Whoever counts words is right half the time; it takes a memory of their order.\n")
+    rows, frame = len(frame), frame.drop_duplicates("message")
+    print(f"{source}: {rows:,} rows, {rows - len(frame):,} repeats dropped, {len(frame):,} messages")
+    for label, share in (("ham", 1 - frame["target"].mean()), ("spam", frame["target"].mean())):
+        print(f"  {label:<4}{share * len(frame):>9,.0f}{share:>8.1%}  {'█' * round(40 * share)}")
+    learn, held_out = split(frame)
+    if learn["target"].nunique() < 2 or held_out["target"].nunique() < 2:
+        raise ValueError(f"{source}: too few messages of ham or spam to learn from some and hold out others")
+    if args.balance:
+        learn = learn.groupby("target").sample(min(learn["target"].value_counts()), random_state=args.seed)
+    print(f"learning from {len(learn):,}, judged by the other {len(held_out):,}; device {args.device}")
+    messages, target = held_out["message"].tolist(), torch.tensor(held_out["target"].tolist())
+    learned: list[Any] = []
+    start, shown = time.monotonic(), math.inf
+
+    def report(model: ElmanRNN, vocabulary: Vocabulary, done: float, loss: float) -> None:
+        nonlocal shown
+        learned[:] = model, vocabulary
+        if done.is_integer():
+            f1, shown = evaluate(predict(model, vocabulary, messages), target)["F1"], time.monotonic()
+            print(f"epoch {done:>3.0f}/{args.epochs}  loss {loss:.4f}  held-out F1 {f1:.4f}  {shown - start:5.1f} s",
+                  flush=True)
+        elif sys.stdout.isatty() and time.monotonic() > shown + 1:
+            print(f"epoch {done + 1:>3.0f}/{args.epochs}  {done % 1:.0%}", end="\r", flush=True)
+
+    try:
+        train(learn, report=report, **{k: v for k, v in vars(args).items() if k in (train.__kwdefaults__ or ())})
+    except KeyboardInterrupt:
+        if learned:
+            save(args.model, *learned)
+            print(f"\nstopped; what it has learned so far is in {args.model}", flush=True)
+        raise
+    save(args.model, *learned)
+    print_figures(predict(*learned, messages), target)
+    print(f'saved as {args.model}; now try: python elman_min.py test "{messages[0]}"')
+
+
+def print_figures(probability: torch.Tensor, target: torch.Tensor) -> None:
+    network, always_ham = evaluate(probability, target), evaluate(torch.zeros(len(target)), target)
+    print(f"\nspam is above {THRESHOLD:.2f}  network  always ham")
+    for name, what in (("accuracy", "of all, called right"), ("precision", "of what is called spam, spam"),
+                       ("recall", "of the spam, caught"), ("F1", "harmonic mean of these two"),
+                       ("Matthews", "correlation of call and truth"), ("ham blocked", "of the ham, called spam")):
+        print(f"{name:<16}{network[name]:>10.4f}{always_ham[name]:>12.4f}  {what}")
+    print("spam: {TP} caught, {FN} missed; ham: {TN} let through, {FP} blocked\n".format(**network))
+
+
+def run_test(args: argparse.Namespace) -> None:
+    model, vocabulary = load(args.model, args.device)
+    for what in args.what:
+        if what == "-":
+            for lines in lines_at_hand():
+                for line, p in zip(lines, predict(model, vocabulary, lines).tolist()):
+                    print(f"{'spam' if p > THRESHOLD else 'ham'}\t{p:.4f}\t{line}")
+                sys.stdout.flush()
+        elif os.path.isfile(what) or what.lower().endswith((".csv", ".tsv")):
+            frame = read_messages(what)
+            part = frame if args.all else split(frame.drop_duplicates("message"))[1]
+            print(f"{what}: {len(frame):,} rows, judged by {'all' if args.all else f'the {len(part):,} held out'}")
+            print_figures(predict(model, vocabulary, part["message"].tolist()), torch.tensor(part["target"].tolist()))
+        else:
+            print_words(model, vocabulary, what)
+
+
+def lines_at_hand() -> Iterator[list[str]]:
+    """Standard input, in lists of the lines that have come: waits for a line, never for the end."""
+    rest = b""
+    while chunk := os.read(sys.stdin.fileno(), 1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield [as_text(line).rstrip("\r") for line in lines]
+    if rest:
+        yield [as_text(rest)]
+
+
+@torch.no_grad()
+def print_words(model: ElmanRNN, vocabulary: Vocabulary, message: str) -> None:
+    logits, _ = model(vocabulary.encode(message).to(model.W_xh.device)[None])    # (1, T, 1)
+    cells = []
+    for token, p in zip(tokenize(message) or ["<UNK>"], torch.sigmoid(logits[0, :, 0]).tolist()):
+        cell = f"{token if token.isprintable() else '?':>13.13} {p:.2f}"
+        if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+            red = round(5 * p)  # the terminal's 6 x 6 x 6 colours, from green to red
+            cell = f"\x1b[38;5;{16 + 36 * red + 6 * (5 - red)}m{cell}\x1b[0m"
+        cells.append(cell)
+    for i in range(0, len(cells), 4):
+        print("".join(cells[i:i + 4]))
+    print(f"{'spam' if p > THRESHOLD else 'ham'}: {p:.4f} after the last word; spam is above {THRESHOLD:.2f}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, 2 after a line on stderr, 130 after Ctrl-C."""
+    try:
+        args = parse(argv)
+        args.device = find_device(args.device)
+        args.run(args)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (OSError, ValueError, ArithmeticError) as error:
+        print(f"elman_min.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
