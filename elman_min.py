@@ -21,6 +21,7 @@ import random
 import re
 import sys
 import time
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,6 +91,13 @@ tokenize = Vocabulary.tokenize
 # ---------------------------------------------------------------------------------------- messages
 
 
+def read_bytes(path: str | os.PathLike[str], hint: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror}; {hint}") from None
+
+
 def as_text(data: bytes) -> str:
     """UTF-8, with or without a byte order mark; what is not that, as ISO-8859-1, which takes any bytes."""
     try:
@@ -105,11 +113,7 @@ def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
     without a header. The labels are the column of ham and spam, in any case; the messages are the other
     column with the most text. Raises OSError where there is no such file, ValueError where it is not that.
     """
-    try:
-        text = as_text(Path(path).read_bytes())
-    except OSError as error:
-        raise type(error)(f"{path}: {error.strerror}; spam.csv.README says how to get the data, and train "
-                          "without a file needs none") from None
+    text = as_text(read_bytes(path, "spam.csv.README says how to get the data, and train without a file needs none"))
     if "\0" in text:
         raise ValueError(f"{path} is not text; save it as CSV in UTF-8")
     separator = (re.findall("[\t,;]", text.partition("\n")[0]) or [","])[0]
@@ -219,30 +223,31 @@ class ElmanRNN(nn.Module):
         Returns the logits (B, T, output_size), which are y before the sigmoid, of every step, and the last
         state, to carry on from. No step sees a later one: padding behind the last word changes nothing before.
         """
+        x = x.transpose(0, 1)                                            # (T, B) or (T, B, I)
         if x.is_floating_point():
-            x_h = x @ self.W_xh                                          # (B, T, H)
-        else:  # a one-hot vector times W_xh is one row of it
-            x_h = nn.functional.embedding(x, self.W_xh)                  # (B, T, H)
-        if self.training:
-            x_h = x_h * nn.functional.dropout(torch.ones_like(x_h[:, :1]), self.dropout)
-        h = x_h.new_zeros(x_h[:, 0].shape) if hidden is None else hidden     # (B, H)
+            x_h = x @ self.W_xh                                          # (T, B, H)
+        else:  # a one-hot vector times W_xh is one row of W_xh
+            x_h = nn.functional.embedding(x, self.W_xh)                  # (T, B, H)
+        if self.training and self.dropout:
+            x_h = x_h * nn.functional.dropout(torch.ones_like(x_h[:1]), self.dropout)
+        h = x_h.new_zeros(x_h.shape[1:]) if hidden is None else hidden   # (B, H)
         states = []
-        for x_t in (x_h + self.b_h).unbind(1):                           # (B, H)
+        for x_t in x_h + self.b_h:                                       # (B, H)
             h = torch.tanh(torch.addmm(x_t, h, self.W_hh))               # tanh(x_t + h W_hh)
             states.append(h)
-        return torch.stack(states, 1) @ self.W_hy + self.b_y, h          # (B, T, O), (B, H)
+        logits = torch.stack(states) @ self.W_hy + self.b_y              # (T, B, O)
+        return logits.transpose(0, 1), h
 
 
 def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1, in nats: the mean over messages.
+    """Cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1, in nats: a scalar, the mean over messages.
 
-    - y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)), with 1 - sigmoid(z) = sigmoid(-z). It takes logits, for
-    sigmoid(100) rounds to 1 and log(1 - 1) teaches nothing; logsigmoid(-100) is -100, with gradient 1.
-    Every step of a message counts alike, so that the network learns to say early what it knows. Padding
-    does not count.
+    - log of the probability given to what is true: sigmoid(z) for spam, 1 - sigmoid(z) = sigmoid(-z) for ham.
+    It takes logits z, since sigmoid(-z) rounds to 0 where z is 200, and log 0 teaches nothing; logsigmoid(-z)
+    is -200 there, with a gradient of 1. Every step of a message counts alike, padding not at all.
     """
-    y, log_sigmoid = targets[:, None], nn.functional.logsigmoid          # (B, 1)
-    loss = -y * log_sigmoid(logits) - (1 - y) * log_sigmoid(-logits)     # (B, T)
+    sign = 2 * targets[:, None] - 1                                      # (B, 1)
+    loss = -nn.functional.logsigmoid(sign * logits)                      # (B, T)
     read = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
     return ((loss * read).sum(1) / lengths).mean()
 
@@ -265,8 +270,11 @@ def train(frame: pd.DataFrame, *, epochs: int = 15, batch_size: int = 32, hidden
     After each step, `report(model, vocabulary, epochs done, mean loss of this epoch)` is called. Raises
     ValueError unless there is ham and spam, FloatingPointError when the loss is no longer a number.
     """
+    if min(epochs, batch_size, hidden_size) < 1 or not 0 < learning_rate < math.inf or not 0 <= seed < 2**32:
+        raise ValueError("epochs, batch_size and hidden_size must be 1 or more, learning_rate more than 0, "
+                         "and seed from 0 to 2**32 - 1")
     if frame["target"].nunique() < 2:
-        raise ValueError("to learn from needs both ham and spam; give messages of each")
+        raise ValueError("there must be both ham and spam to learn from")
     torch.manual_seed(seed)
     shuffle = random.Random(seed).shuffle
     vocabulary = Vocabulary(frame["message"])
@@ -344,24 +352,26 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> tu
 
     A pickle may name any function to be called when it is read. `weights_only=True` reads numbers and text.
     """
+    data = read_bytes(path, "train writes one: python elman_min.py train")
     try:
-        with open(path, "rb") as file:
-            kept = torch.load(file, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some files make torch warn before it fails
+            kept = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         vocabulary = Vocabulary()
         for token in kept["tokens"]:
             vocabulary.add_token(token)
         model = ElmanRNN(len(vocabulary), *kept["weights"]["W_hy"].shape).to(device)
         model.load_state_dict(kept["weights"])
         return model.eval(), vocabulary
-    except OSError as error:
-        raise type(error)(f"{path}: {error.strerror}; train writes one: python elman_min.py train") from None
-    except Exception as error:  # what is wrong with the bytes decides which of a dozen kinds comes
+    except Exception as error:  # which of a dozen kinds depends on what is wrong with the bytes
         raise ValueError(f"{path} is no checkpoint of elman_min.py, or is cut short; train a new one, to another "
                          "--model or once this file is gone") from error
 
 
 # -------------------------------------------------------------------------------- the command line
 # Nothing about networks from here on: what was typed, and what to print.
+
+RECIPE = train.__kwdefaults__ or {}  # its defaults are those of the command line
 
 
 class Parser(argparse.ArgumentParser):
@@ -382,11 +392,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     command.set_defaults(run=run_train)
     command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam; else made-up ones")
     command.add_argument("--balance", action="store_true", help="learn from as much ham as spam, leaving out the rest")
-    recipe = train.__kwdefaults__ or {}
     for name, what in {"epochs": "how often to read all messages", "batch_size": "messages a step",
                        "hidden_size": "units of the state", "learning_rate": "how far a step goes, at the most",
                        "seed": "the same seed on the same CPU gives the same weights"}.items():
-        command.add_argument("--" + name.replace("_", "-"), type=type(recipe[name]), default=recipe[name],
+        command.add_argument("--" + name.replace("_", "-"), type=type(RECIPE[name]), default=RECIPE[name],
                              metavar="N", help=f"{what} (%(default)s)")
     about = "Judge texts, the messages of a file, or those that come down a pipe."
     command = commands.add_parser("test", parents=[both], help=about, description=about)
@@ -444,7 +453,7 @@ def run_train(args: argparse.Namespace) -> None:
             print(f"epoch {done + 1:>3.0f}/{args.epochs}  {done % 1:.0%}", end="\r", flush=True)
 
     try:
-        train(learn, report=report, **{k: v for k, v in vars(args).items() if k in (train.__kwdefaults__ or ())})
+        train(learn, report=report, **{name: value for name, value in vars(args).items() if name in RECIPE})
     except KeyboardInterrupt:
         if learned:
             save(args.model, *learned)
