@@ -21,7 +21,6 @@ import random
 import re
 import sys
 import time
-import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +38,7 @@ from torch.utils.data import DataLoader, Dataset
 class Vocabulary:
     """The tokens that have a number. All others share number 0, `<UNK>`, which no message can spell.
 
-    A token seen fewer than `min_count` times gets none: so `<UNK>` occurs among the very messages the
+    A token seen fewer than `min_count` times gets none: so `<UNK>` occurs in the very messages that the
     network learns from, and comes to mean what rare words mean.
     """
 
@@ -47,14 +46,13 @@ class Vocabulary:
         self.token_to_idx: dict[str, int] = {}
         self.idx_to_token: list[str] = []
         self.add_token("<UNK>")
-        counts = Counter(token for message in messages for token in self.tokenize(message))
-        for token, count in counts.items():
+        for token, count in Counter(token for m in messages for token in self.tokenize(m)).items():
             if count >= min_count:
                 self.add_token(token)
 
     @staticmethod
     def tokenize(message: str) -> list[str]:
-        """Words, runs of digits and runs of one other mark, in small letters. Takes any string.
+        """Words, runs of digits and runs of one other mark, in small letters, from any string.
 
         Each digit reads 0: that there is an eleven-digit number tells, which one does not. Words end
         after six letters: a plain stemmer, so that what was learned of "winner" serves for "winners".
@@ -71,7 +69,7 @@ class Vocabulary:
         return self.token_to_idx[token]
 
     def encode(self, message: str) -> torch.Tensor:
-        """int64 (T,), T >= 1: a message with no words is one `<UNK>`."""
+        """int64 (T,), T >= 1: a message without words is one `<UNK>`."""
         return torch.tensor([self.token_to_idx.get(token, 0) for token in self.tokenize(message)] or [0])
 
     def decode(self, ids: Iterable[int] | torch.Tensor) -> list[str]:
@@ -79,7 +77,7 @@ class Vocabulary:
         return [self.idx_to_token[i] for i in ids]
 
     def one_hot(self, message: str) -> torch.Tensor:
-        """float (T, V), the input as Elman had it: one unit per token, and one of them on."""
+        """float (T, V), the input as Elman had it: a unit for each token, one of them on."""
         return nn.functional.one_hot(self.encode(message), len(self)).float()
 
     def __len__(self) -> int:
@@ -91,13 +89,6 @@ tokenize = Vocabulary.tokenize
 # ---------------------------------------------------------------------------------------- messages
 
 
-def read_bytes(path: str | os.PathLike[str], hint: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise type(error)(f"{path}: {error.strerror}; {hint}") from None
-
-
 def as_text(data: bytes) -> str:
     """UTF-8, with or without a byte order mark; what is not that, as ISO-8859-1, which takes any bytes."""
     try:
@@ -107,40 +98,41 @@ def as_text(data: bytes) -> str:
 
 
 def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A file's messages as columns `target` (0 ham, 1 spam) and `message`.
+    """A file's messages: columns `target` (0 ham, 1 spam) and `message`.
 
     Takes quoted CSV, as Kaggle's spam.csv, and unquoted tab-separated text, as SMSSpamCollection, with or
-    without a header. The labels are the column of ham and spam, in any case; the messages are the other
-    column with the most text. Raises OSError where there is no such file, ValueError where it is not that.
+    without a header. The labels are the column of ham and spam in any case, the messages the other column
+    with the most text. Raises OSError where there is no such file, ValueError where it holds something else.
     """
-    text = as_text(read_bytes(path, "spam.csv.README says how to get the data, and train without a file needs none"))
+    text = as_text(Path(path).read_bytes())
     if "\0" in text:
         raise ValueError(f"{path} is not text; save it as CSV in UTF-8")
     separator = (re.findall("[\t,;]", text.partition("\n")[0]) or [","])[0]
     try:
         frame = pd.read_csv(io.StringIO(text), sep=separator, quoting=3 if separator == "\t" else 0,  # 3: none
                             header=None, dtype=str, na_filter=False)
-    except ValueError as error:  # no row at all, a row with too many columns, a quote left open
+    except ValueError as error:  # no row, a row with too many columns, a quote left open
         raise ValueError(f"{path} is empty or broken: {' '.join(str(error).split())}") from None
     labels = frame.apply(lambda column: column.str.strip().str.lower())
-    known = labels.isin(["ham", "spam"])
-    label = known.sum().idxmax()
-    if frame.shape[1] < 2 or not known[label].any():
-        raise ValueError(f"{path} has no column of ham and spam beside one of messages; "
-                         f"{len(frame)} rows and {frame.shape[1]} columns read")
-    for row in known.index[~known[label]]:
-        if row > 0:  # row 0 is then the header
-            raise ValueError(f"{path}: row {row + 1} is labelled {str(frame.at[row, label])[:40]!r}, not ham or spam")
-    rows = known[label]
-    lengths = frame[rows].drop(columns=label).apply(lambda column: column.str.len().sum())
-    found = {"target": (labels[label] == "spam").astype(int), "message": frame[lengths.idxmax()]}
-    return pd.DataFrame(found)[rows].reset_index(drop=True)
+    column = labels.isin(["ham", "spam"]).sum().idxmax()
+    known = labels[column].isin(["ham", "spam"])
+    if frame.shape[1] < 2 or not known.any():
+        raise ValueError(f"{path} needs a column of ham and spam beside one of messages; "
+                         f"found {frame.shape[1]} columns, none of them such, in {len(frame)} rows")
+    wrong = known.index[~known].drop(0, errors="ignore")  # in row 0 it is the header
+    if len(wrong):
+        raise ValueError(f"{path}: row {wrong[0] + 1} is labelled {str(frame.at[wrong[0], column])[:40]!r}, "
+                         "expected ham or spam")
+    texts = frame[known].drop(columns=column)
+    message = texts[texts.apply(lambda column: column.str.len().sum()).idxmax()]
+    return pd.DataFrame({"target": (labels[column][known] == "spam").astype(int), "message": message}
+                        ).reset_index(drop=True)
 
 
 def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     """`n` made-up rows like those of `read_messages`: advance-fee scams, and honest twins of the same words.
 
-    The scam has you pay first and collect later. Counting words cannot tell the twins apart; only memory
+    A scam has you pay first and collect later. Counting words cannot tell it from its twin; only memory
     can. Elman made his sentences from such templates (1990, Tables 3 and 4).
     """
     draw = random.Random(seed).choice
@@ -155,9 +147,9 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
 
 
 def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(train, test): the rows to learn from, and one in `folds`, about, to be judged by.
+    """(train, test): the rows to learn from, and about one in `folds` to be judged by.
 
-    A hash of its text decides where a message goes. So its repeats go with it and nothing is both
+    A hash of its text decides where a message goes. So its repeats go with it, and nothing is both
     learned and judged by; the order of the file is no matter; and the same rows are found again later.
     """
     hashes = [zlib.crc32(message.encode("utf-8", "surrogatepass")) for message in frame["message"]]
@@ -166,17 +158,16 @@ def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFr
 
 
 class Batches(Dataset):
-    """Pairs of token numbers (T,) and a value, in batches of like length: a batch takes the time of its longest.
+    """Pairs of token numbers (T,) and a value, in batches of like length: the longest sets a batch's steps.
 
-    A batch is `(x, lengths, values)`: int64 (B, T), padded behind the last word; int64 (B,); and float (B,).
-    It holds at most `batch_size` messages and `max_words` words, padding counted. A message longer than that
-    comes alone and pads no other.
+    A batch is `(x, lengths, values)`: int64 (B, T), padded behind the last word; int64 (B,); float (B,). It
+    holds at most `batch_size` messages and `max_words` words, padding counted; a longer message comes alone.
     """
 
-    def __init__(self, pairs: Sequence[tuple[torch.Tensor, float]], batch_size: int, max_words: int = 4096):
+    def __init__(self, pairs: Iterable[tuple[torch.Tensor, float]], batch_size: int, max_words: int = 4096):
         self.batches: list[list[tuple[torch.Tensor, float]]] = []
-        for pair in sorted(pairs, key=lambda pair: len(pair[0])):
-            if not self.batches or len(self.batches[-1]) >= min(batch_size, max_words // len(pair[0])):
+        for pair in sorted(pairs, key=lambda pair: pair[0].numel()):
+            if not self.batches or len(self.batches[-1]) >= min(batch_size, max_words // pair[0].numel()):
                 self.batches.append([])
             self.batches[-1].append(pair)
 
@@ -184,9 +175,9 @@ class Batches(Dataset):
         return len(self.batches)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        ids = [ids for ids, _ in self.batches[i]]
-        values = torch.tensor([value for _, value in self.batches[i]], dtype=torch.float)
-        return nn.utils.rnn.pad_sequence(ids, batch_first=True), torch.tensor([len(x) for x in ids]), values
+        ids, values = zip(*self.batches[i])
+        return (nn.utils.rnn.pad_sequence(list(ids), batch_first=True),
+                torch.tensor([x.numel() for x in ids]), torch.tensor(values, dtype=torch.float))
 
 
 # ------------------------------------------------------------------------------------- the network
@@ -199,8 +190,8 @@ class ElmanRNN(nn.Module):
         y_t = sigmoid(h_t W_hy + b_y)
 
     The state h (B, hidden_size) is its memory: all that is left, at step t, of x_1 to x_t. In training,
-    each message loses a random share `dropout` of the units' inputs, the same ones at every step, so that
-    no unit relies on another (Gal and Ghahramani 2016, section 4).
+    each message loses a random share `dropout` of what enters the state, the same units at every step,
+    so that no unit relies on another (Gal and Ghahramani 2016, section 4).
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1, dropout: float = 0.0):
@@ -217,11 +208,11 @@ class ElmanRNN(nn.Module):
         self.b_y = uniform(output_size)
 
     def forward(self, x: torch.Tensor, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """`x`: token numbers, int64 (B, T), or real vectors (B, T, input_size); T >= 1. `hidden`: the state
-        (B, hidden_size) to start from.
+        """From `x`, token numbers (B, T) or real vectors (B, T, input_size), T >= 1, and the state to start
+        from (B, hidden_size), to the logits of every step (B, T, output_size) and the last state, to go on from.
 
-        Returns the logits (B, T, output_size), which are y before the sigmoid, of every step, and the last
-        state, to carry on from. No step sees a later one: padding behind the last word changes nothing before.
+        A logit is y before the sigmoid. No step sees a later one, so padding behind a message's last word
+        cannot change what the network said at that word.
         """
         x = x.transpose(0, 1)                                            # (T, B) or (T, B, I)
         if x.is_floating_point():
@@ -240,11 +231,11 @@ class ElmanRNN(nn.Module):
 
 
 def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1, in nats: a scalar, the mean over messages.
+    """The cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1: a scalar, in nats a message.
 
-    - log of the probability given to what is true: sigmoid(z) for spam, 1 - sigmoid(z) = sigmoid(-z) for ham.
-    It takes logits z, since sigmoid(-z) rounds to 0 where z is 200, and log 0 teaches nothing; logsigmoid(-z)
-    is -200 there, with a gradient of 1. Every step of a message counts alike, padding not at all.
+    That is - log of the probability given to the truth: sigmoid(z) for spam, 1 - sigmoid(z) = sigmoid(-z)
+    for ham. It is taken from the logit z, as sigmoid(-200) rounds to 0 and log 0 teaches nothing, while
+    logsigmoid(-200) is -200 and has a gradient of 1. Each step of a message counts alike, padding not at all.
     """
     sign = 2 * targets[:, None] - 1                                      # (B, 1)
     loss = -nn.functional.logsigmoid(sign * logits)                      # (B, T)
@@ -254,13 +245,13 @@ def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Ten
 
 # --------------------------------------------------------------------------- learning and judging
 
-# A message is called spam above this probability. A filter that blocks a friend's message does more harm
-# than one that lets an advertisement through, so more than one half.
+# A message is called spam above this probability. More than one half: a filter that blocks a friend's
+# message does more harm than one that lets an advertisement through.
 THRESHOLD = 0.9
 
 
-def train(frame: pd.DataFrame, *, epochs: int = 15, batch_size: int = 32, hidden_size: int = 32,
-          learning_rate: float = 3e-3, dropout: float = 0.5, hide: float = 0.2, seed: int = 0,
+def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden_size: int = 32,
+          learning_rate: float = 3e-3, dropout: float = 0.4, hide: float = 0.3, seed: int = 0,
           device: str | torch.device = "cpu",
           report: Callable[[ElmanRNN, Vocabulary, float, float], Any] = lambda *_: None,
           ) -> tuple[ElmanRNN, Vocabulary]:
@@ -284,7 +275,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 15, batch_size: int = 32, hidden
     steps = len(Batches(pairs, batch_size))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
     for epoch in range(epochs):
-        shuffle(pairs)  # decides which messages of a length share a batch; the loader, the batches' order
+        shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
         mean_loss = 0.0
         for step, (x, lengths, y) in enumerate(DataLoader(Batches(pairs, batch_size), None, shuffle=True), 1):
             x = x.masked_fill(torch.rand(x.shape) < hide, 0)             # (B, T)
@@ -292,11 +283,10 @@ def train(frame: pd.DataFrame, *, epochs: int = 15, batch_size: int = 32, hidden
             loss = message_loss(logits[..., 0], y.to(device), lengths.to(device))
             optimizer.zero_grad()
             loss.backward()
-            # A gradient through many steps may explode (Bengio et al. 1994); keep its direction.
+            # Through many steps a gradient may explode (Bengio et al. 1994): keep its direction, not its size.
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             if not (loss + norm).isfinite():
-                raise FloatingPointError("the loss is no longer a number; "
-                                         f"try a learning rate below {learning_rate:g}")
+                raise FloatingPointError(f"the loss is no longer a number; try a learning rate below {learning_rate:g}")
             optimizer.step()
             schedule.step()
             mean_loss += (loss.item() - mean_loss) / step
@@ -307,12 +297,12 @@ def train(frame: pd.DataFrame, *, epochs: int = 15, batch_size: int = 32, hidden
 @torch.no_grad()
 def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) -> torch.Tensor:
     """The probability that each message is spam, float (N,), in their order: y at each one's own last word."""
-    training, device = model.training, model.W_xh.device
+    training = model.training
     model.eval()
-    probability = torch.empty(len(messages))
+    probability = torch.zeros(len(messages))
     pairs = [(vocabulary.encode(message), i) for i, message in enumerate(messages)]
     for x, lengths, i in DataLoader(Batches(pairs, 256), None, generator=torch.Generator()):
-        logits, _ = model(x.to(device))                                  # (B, T, 1)
+        logits, _ = model(x.to(model.W_xh.device))                       # (B, T, 1)
         probability[i.long()] = torch.sigmoid(logits[torch.arange(len(x)), lengths - 1, 0]).float().cpu()
     model.train(training)
     return probability
@@ -321,16 +311,16 @@ def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) ->
 def evaluate(probability: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     """The figures of calling spam what is above THRESHOLD; `probability` and `target` (0 or 1) are (N,).
 
-    Spam is the positive class: FP is ham that was blocked. A share of none is 0. The Matthews correlation,
-    the spam caught (recall) and the ham blocked are what Almeida et al. (2011, section 4) report.
+    Spam is the positive class: FP counts ham that was blocked. A share of none is 0. The Matthews
+    correlation, spam caught (recall) and ham blocked are those of Almeida et al. (2011, section 4).
     """
     called, spam = probability > THRESHOLD, target > 0.5
-    tp, fp, fn, tn = (int((a & b).sum()) for a, b in ((called, spam), (called, ~spam), (~called, spam), (~called, ~spam)))
-    root = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    return {"accuracy": (tp + tn) / max(len(spam), 1), "precision": tp / max(tp + fp, 1),
-            "recall": tp / max(tp + fn, 1), "F1": 2 * tp / max(2 * tp + fp + fn, 1),
-            "Matthews": (tp * tn - fp * fn) / max(root, 1), "ham blocked": fp / max(fp + tn, 1),
-            "TP": tp, "FP": fp, "FN": fn, "TN": tn}
+    tp, fp = int((called & spam).sum()), int((called & ~spam).sum())
+    fn, tn = int(spam.sum()) - tp, int((~spam).sum()) - fp
+    matthews = (tp * tn - fp * fn) / (math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) or 1)
+    return {"accuracy": (tp + tn) / (len(spam) or 1), "precision": tp / (tp + fp or 1),
+            "recall": tp / (tp + fn or 1), "F1": 2 * tp / (2 * tp + fp + fn or 1), "Matthews": matthews,
+            "ham blocked": fp / (fp + tn or 1), "TP": tp, "FP": fp, "FN": fn, "TN": tn}
 
 
 # ----------------------------------------------------------------------------------------- keeping
@@ -348,15 +338,13 @@ def save(path: str | os.PathLike[str], model: ElmanRNN, vocabulary: Vocabulary) 
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> tuple[ElmanRNN, Vocabulary]:
-    """What `save` wrote. Raises OSError where there is no such file, ValueError where it is something else.
+    """What `save` wrote. Raises OSError where there is no such file, ValueError where it holds something else.
 
-    A pickle may name any function to be called when it is read. `weights_only=True` reads numbers and text.
+    A pickle may name any function to be called when it is read; `weights_only=True` reads tensors and text.
     """
-    data = read_bytes(path, "train writes one: python elman_min.py train")
+    data = io.BytesIO(Path(path).read_bytes())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some files make torch warn before it fails
-            kept = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        kept = torch.load(data, map_location=device, weights_only=True)
         vocabulary = Vocabulary()
         for token in kept["tokens"]:
             vocabulary.add_token(token)
@@ -364,14 +352,13 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> tu
         model.load_state_dict(kept["weights"])
         return model.eval(), vocabulary
     except Exception as error:  # which of a dozen kinds depends on what is wrong with the bytes
-        raise ValueError(f"{path} is no checkpoint of elman_min.py, or is cut short; train a new one, to another "
-                         "--model or once this file is gone") from error
+        raise ValueError(f"{path} is no checkpoint of elman_min.py, or is cut short; train another") from error
 
 
 # -------------------------------------------------------------------------------- the command line
 # Nothing about networks from here on: what was typed, and what to print.
 
-RECIPE = train.__kwdefaults__ or {}  # its defaults are those of the command line
+RECIPE = train.__kwdefaults__ or {}
 
 
 class Parser(argparse.ArgumentParser):
@@ -380,41 +367,36 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    top = Parser(prog="elman_min.py", description="An Elman network that tells spam from ham in text messages.",
-                 epilog="Options and examples: train --help, test --help.")
-    both = Parser(add_help=False)
-    both.add_argument("--model", default="elman_min.pt", metavar="FILE", help="the checkpoint (%(default)s)")
-    both.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps", "xpu"],
-                      help="where to compute; auto: on the accelerator if there is one, else on the CPU")
+    top = Parser(prog="elman_min.py", description="An Elman network that tells spam from ham in text messages.")
     commands = top.add_subparsers(metavar="train|test", required=True)
-    about = "Learn from labelled messages, judge by some held out, keep a checkpoint."
-    command = commands.add_parser("train", parents=[both], help=about, description=about)
-    command.set_defaults(run=run_train)
-    command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam; else made-up ones")
-    command.add_argument("--balance", action="store_true", help="learn from as much ham as spam, leaving out the rest")
-    for name, what in {"epochs": "how often to read all messages", "batch_size": "messages a step",
-                       "hidden_size": "units of the state", "learning_rate": "how far a step goes, at the most",
-                       "seed": "the same seed on the same CPU gives the same weights"}.items():
-        command.add_argument("--" + name.replace("_", "-"), type=type(RECIPE[name]), default=RECIPE[name],
-                             metavar="N", help=f"{what} (%(default)s)")
-    about = "Judge texts, the messages of a file, or those that come down a pipe."
-    command = commands.add_parser("test", parents=[both], help=about, description=about)
-    command.set_defaults(run=run_test)
+    for run, about in ((run_train, "Learn from labelled messages, judge by some held out, keep a checkpoint."),
+                       (run_test, "Judge texts, the messages of a file, or those that come down a pipe.")):
+        command = commands.add_parser(run.__name__[4:], help=f"{about} See {run.__name__[4:]} --help.", description=about)
+        command.set_defaults(run=run)
+        command.add_argument("--model", default="elman_min.pt", metavar="FILE", help="the checkpoint (%(default)s)")
+        command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps", "xpu"],
+                             help="where to compute; auto: on the accelerator if there is one, else on the CPU")
+    command.add_argument("--all", action="store_true", help="judge by every row of CSV, not just those held out")
     command.add_argument("what", nargs="+", metavar="TEXT | CSV | -", help=
-                         "TEXT: shows the probability of spam after each word. CSV: judges by the labels of a file, "
-                         "any that exists or ends in .csv or .tsv. -: reads a message a line from standard input, "
-                         "writes for each spam or ham, the probability and the message, tab-separated")
-    command.add_argument("--all", action="store_true", help="judge by every row of CSV, not just the held-out part")
+                         "TEXT: show the probability of spam after each word. CSV, a file that exists or a name in "
+                         ".csv or .tsv: judge by its labels. -: read a message a line from standard input, write "
+                         "spam or ham, the probability, and the message, with tabs between")
+    command = commands.choices["train"]
+    command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam; without it, made-up ones")
+    command.add_argument("--balance", action="store_true", help="learn from as much ham as spam, leaving out the rest")
+    for name, what in {"epochs": "times to read all messages", "batch_size": "messages a step",
+                       "hidden_size": "units of the state", "learning_rate": "how far a step goes at most",
+                       "seed": "same seed and same CPU, same weights"}.items():
+        command.add_argument("--" + name.replace("_", "-"), metavar="N", type=type(RECIPE[name]),
+                             default=RECIPE[name], help=f"{what} (%(default)s)")
     return top.parse_args(argv)
 
 
 def find_device(name: str) -> torch.device:
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if name == "auto":
-        return accelerator or torch.device("cpu")
-    if name != "cpu" and (accelerator is None or accelerator.type != name):
+    best = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if name not in ("auto", "cpu", best.type):
         raise ValueError(f"this machine has no {name} device; --device auto takes the best it has")
-    return torch.device(name)
+    return torch.device("cpu") if name == "cpu" else best
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -422,9 +404,10 @@ def run_train(args: argparse.Namespace) -> None:
         raise ValueError(f"the folder of {args.model} does not exist; make it, or choose another --model")
     if os.path.exists(args.model):
         load(args.model)  # what is no checkpoint is not ours to overwrite
-    source, frame = args.csv, read_messages(args.csv) if args.csv else toy_messages(2000, args.seed)
-    if not source:
-        source = "made up"
+    if args.csv:
+        source, frame = args.csv, read_messages(args.csv)
+    else:
+        source, frame = "made up", toy_messages(2000, args.seed)
         print("No file given, so here are scams, and honest twins of the same words:\n"
               f"  spam  {frame['message'][0]}\n  ham   {frame['message'][1]}\n"
               "Whoever counts words is right half the time; it takes a memory of their order.\n")
@@ -439,8 +422,8 @@ def run_train(args: argparse.Namespace) -> None:
         learn = learn.groupby("target").sample(min(learn["target"].value_counts()), random_state=args.seed)
     print(f"learning from {len(learn):,}, judged by the other {len(held_out):,}; device {args.device}")
     messages, target = held_out["message"].tolist(), torch.tensor(held_out["target"].tolist())
-    learned: list[Any] = []
-    start, shown = time.monotonic(), math.inf
+    learned: list[Any] = []  # for Ctrl-C: the network and its vocabulary so far
+    start = shown = time.monotonic()
 
     def report(model: ElmanRNN, vocabulary: Vocabulary, done: float, loss: float) -> None:
         nonlocal shown
@@ -449,19 +432,20 @@ def run_train(args: argparse.Namespace) -> None:
             f1, shown = evaluate(predict(model, vocabulary, messages), target)["F1"], time.monotonic()
             print(f"epoch {done:>3.0f}/{args.epochs}  loss {loss:.4f}  held-out F1 {f1:.4f}  {shown - start:5.1f} s",
                   flush=True)
-        elif sys.stdout.isatty() and time.monotonic() > shown + 1:
+        elif sys.stdout.isatty() and time.monotonic() > shown + 2:
             print(f"epoch {done + 1:>3.0f}/{args.epochs}  {done % 1:.0%}", end="\r", flush=True)
 
     try:
-        train(learn, report=report, **{name: value for name, value in vars(args).items() if name in RECIPE})
+        recipe = {name: value for name, value in vars(args).items() if name in RECIPE}
+        model, vocabulary = train(learn, report=report, **recipe)
     except KeyboardInterrupt:
         if learned:
             save(args.model, *learned)
             print(f"\nstopped; what it has learned so far is in {args.model}", flush=True)
         raise
-    save(args.model, *learned)
-    print_figures(predict(*learned, messages), target)
-    print(f'saved as {args.model}; now try: python elman_min.py test "{messages[0]}"')
+    save(args.model, model, vocabulary)
+    print_figures(predict(model, vocabulary, messages), target)
+    print(f'saved as {args.model}; python elman_min.py test "some text" shows what it thinks')
 
 
 def print_figures(probability: torch.Tensor, target: torch.Tensor) -> None:
@@ -529,9 +513,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone; what is left goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except FileNotFoundError as error:
+        reason = (f"{error.filename} does not exist; spam.csv.README says how to get messages, train without a file "
+                  "makes up its own, and train writes the checkpoint")
     except (OSError, ValueError, ArithmeticError) as error:
-        print(f"elman_min.py: {error}", file=sys.stderr)
-        return 2
+        reason = str(error)
+    print(f"elman_min.py: {reason}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
