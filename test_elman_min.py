@@ -437,7 +437,7 @@ def test_batches_hold_every_message_once_within_the_limits_and_pad_behind_the_la
         assert x.shape == (len(n), n.max()) and len(n) <= size
         assert len(n) == 1 or x.numel() <= max_words
         for row, length, i in zip(x.tolist(), n.tolist(), values.tolist()):
-            assert row == [i + 1] * lengths[int(i)] + [0] * (x.shape[1] - length)
+            assert row == [i + 1] * lengths[i] + [0] * (x.shape[1] - length)
             seen.append(i)
     assert sorted(seen) == list(range(len(lengths)))
     steps = [max(batches[b][1]) for b in range(len(batches))]
