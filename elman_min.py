@@ -19,6 +19,7 @@ import random
 import re
 import sys
 import time
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,7 +112,7 @@ def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
         frame = pd.read_csv(io.StringIO(text), sep=separator, quoting=3 if separator == "\t" else 0,  # 3: none
                             header=None, dtype=str, na_filter=False)
     except ValueError as error:  # no row, a row with too many columns, a quote left open
-        raise ValueError(f"{path} is empty or broken: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} is empty or broken: {str(error).rpartition('C error: ')[2].strip()}") from None
     labels = frame.apply(lambda column: column.str.strip().str.lower())
     column = labels.isin(["ham", "spam"]).sum().idxmax()
     known = labels[column].isin(["ham", "spam"])
@@ -259,9 +260,10 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     this epoch)` is called. Raises ValueError for a setting out of range and unless there is both ham and
     spam, FloatingPointError when the loss is no longer a number.
     """
-    if min(epochs, batch_size, hidden_size) < 1 or not 0 < learning_rate < math.inf or not 0 <= seed < 2**32:
-        raise ValueError("epochs, batch_size and hidden_size must be 1 or more, learning_rate more than 0, "
-                         "and seed from 0 to 2**32 - 1")
+    if (min(epochs, batch_size, hidden_size) < 1 or hidden_size > 10_000 or not 0 < learning_rate < math.inf
+            or not 0 <= seed < 2**32):
+        raise ValueError("epochs and batch_size must be 1 or more, hidden_size from 1 to 10,000, learning_rate above "
+                         "0, and seed from 0 to 2**32 - 1")
     if frame["target"].nunique() < 2:
         raise ValueError("there must be both ham and spam to learn from")
     torch.manual_seed(seed)
@@ -327,10 +329,10 @@ def evaluate(probability: torch.Tensor, target: torch.Tensor) -> dict[str, float
 
 def save(path: str | os.PathLike[str], model: ElmanRNN, vocabulary: Vocabulary) -> None:
     """Writes a checkpoint beside `path`, then moves it there: whole, or not at all. Raises OSError."""
-    beside = Path(f"{os.fspath(path)}.{os.getpid()}")
+    beside, data = Path(f"{os.fspath(path)}.{os.getpid()}"), io.BytesIO()
+    torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, data)
     try:
-        with open(beside, "wb") as file:
-            torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
+        beside.write_bytes(data.getvalue())
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -402,11 +404,12 @@ def find_device(name: str) -> torch.device:
 
 
 def run_train(args: argparse.Namespace) -> None:
-    if not args.model or not os.access(Path(args.model).absolute().parent, os.W_OK):
-        raise ValueError(f"cannot write to the folder of '{args.model}'; make it first, or choose another --model")
+    folder, name = os.path.split(args.model)
+    if not name or not os.access(folder or ".", os.W_OK):
+        raise ValueError(f"--model '{args.model}' is no file in a folder that exists and can be written to")
     if os.path.exists(args.model):
         load(args.model)  # what is no checkpoint is not ours to overwrite
-    if args.csv:
+    if args.csv is not None:
         source, frame = args.csv, read_messages(args.csv)
     else:
         source, frame = "made up", toy_messages(2000, args.seed)
@@ -440,7 +443,7 @@ def run_train(args: argparse.Namespace) -> None:
     try:
         recipe = {name: value for name, value in vars(args).items() if name in RECIPE}
         model, vocabulary = train(learn, report=report, **recipe)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # OSError: there is nobody left to print to
         if learned:
             save(args.model, *learned)
             print(f"\nstopped; what it has learned so far is in {args.model}", flush=True)
@@ -464,11 +467,11 @@ def run_test(args: argparse.Namespace) -> None:
     model, vocabulary = load(args.model, args.device)
     for what in args.what:
         if what == "-":
-            for lines in lines_at_hand():
+            for lines in lines_at_hand(sys.stdin.buffer):
                 for line, p in zip(lines, predict(model, vocabulary, lines).tolist()):
                     print(f"{'spam' if p > THRESHOLD else 'ham'}\t{p:.4f}\t{line}")
                 sys.stdout.flush()
-        elif os.path.isfile(what) or what.lower().endswith((".csv", ".tsv")):
+        elif os.path.exists(what) and not os.path.isdir(what) or what.lower().endswith((".csv", ".tsv")):
             frame = read_messages(what)
             part = frame if args.all else split(frame.drop_duplicates("message"))[1]
             print(f"{what}: {len(frame):,} rows, judged by {'all' if args.all else f'the {len(part):,} held out'}")
@@ -477,10 +480,10 @@ def run_test(args: argparse.Namespace) -> None:
             print_words(model, vocabulary, what)
 
 
-def lines_at_hand() -> Iterator[list[str]]:
-    """Standard input, in lists of the lines that have come: waits for a line, never for the end."""
+def lines_at_hand(stream: Any) -> Iterator[list[str]]:
+    """The lines of a byte stream in lists of those that have come: it waits for a line, never for the end."""
     rest = b""
-    while chunk := os.read(sys.stdin.fileno(), 1 << 16):
+    while chunk := stream.read1(1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")
         yield [as_text(line).rstrip("\r") for line in lines]
     if rest:
@@ -525,6 +528,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # whatever torch has to say of a broken checkpoint, load says
     torch.set_num_threads(1)  # a step of this network is too little work to share
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where a terminal lacks a sign

@@ -584,14 +584,14 @@ def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(trained, tmp_p
     save(path, *trained)
     old = path.read_bytes()
 
-    def half(_, file):
-        file.write(b"half a checkpoint")
+    def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="disk full"):
-        save(path, *trained)
-    assert path.read_bytes() == old and len(list(tmp_path.iterdir())) == 1
+    for where, step in ((Path, "write_bytes"), (elman_min.os, "replace")):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+            patch.setattr(where, step, full)
+            save(path, *trained)
+        assert path.read_bytes() == old and len(list(tmp_path.iterdir())) == 1
 
 
 class Bomb:
@@ -743,6 +743,9 @@ BAD = {  # what is wrong: (the file, or None, and the command line, and what the
     "missing checkpoint": (None, "test hello", "train writes the checkpoint"),
     "a checkpoint of something else": (None, "test hello --model chat.csv", "chat.csv is no checkpoint"),
     "a folder to write to that does not exist": (None, "train chat.csv --model no/such/m.pt", "no/such/m.pt"),
+    "a folder to write to and no file": (None, "train chat.csv --model no/", "no/"),
+    "a checkpoint that is a folder": (None, "train chat.csv --model ..", "irectory"),
+    "too many units": (None, "train chat.csv --hidden-size 99999999", "hidden"),
     "a file to write to that is something else": (None, "train chat.csv --model chat.csv", "chat.csv is no checkpoint"),
 }
 
