@@ -273,7 +273,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     model = ElmanRNN(len(vocabulary), hidden_size).to(device)
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
     steps = len(Batches(pairs, batch_size))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
     for epoch in range(epochs):
         shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
         mean_loss = 0.0

@@ -892,38 +892,61 @@ def folds_of(frame: pd.DataFrame, seed: int, folds: int = 5):
     return [(frame[fold != k], frame[fold == k]) for k in range(folds)]
 
 
-def judged(learn: pd.DataFrame, test: pd.DataFrame, seed: int) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
+def judged(learn: pd.DataFrame, test: pd.DataFrame, seed: int, hide: float = 0.3) -> tuple[dict[str, float], pd.DataFrame]:
+    """The figures on `test` after training on `learn`, and the probability and truth of each message."""
     start = time.perf_counter()
-    model, vocabulary = train(learn, seed=seed)
+    model, vocabulary = train(learn, seed=seed, hide=hide)
     seconds = time.perf_counter() - start
-    probability, target = predict(model, vocabulary, test["message"].tolist()), torch.tensor(test["target"].tolist())
-    return {**evaluate(probability, target), "AUC": auc(probability, target), "seconds": seconds}, probability, target
+    p, target = predict(model, vocabulary, test["message"].tolist()), torch.tensor(test["target"].tolist())
+    return {**evaluate(p, target), "AUC": auc(p, target), "s": seconds}, pd.DataFrame({"says": p, "is spam": target})
 
 
 def benchmark_accuracy(path: str) -> None:
     everything = read_messages(path)
     distinct = everything.drop_duplicates("message")
-    print(f"\n{len(distinct):,} distinct messages, 5 folds, fold seeds 0 to 3, spam above {THRESHOLD}")
-    print("cell           F1 (spread, least)    AUC      Matthews (spread)  seconds")
-    for name, seeds in (("ElmanRNN", range(4)), ("nn.GRU", range(2)), ("nn.LSTM", range(2))):
+    reliability = {}
+    print(f"\n{len(distinct):,} distinct messages, 5 folds of as much spam each, spam above {THRESHOLD}, one thread")
+    print("recipe              runs  F1     spread least    AUC    Matthews spread  seconds")
+    for name, seeds, hide in (("ElmanRNN", range(4), 0.3), ("ElmanRNN, hide=0", range(2), 0.0),
+                                ("nn.GRU", range(2), 0.3), ("nn.LSTM", range(2), 0.3)):
         with pytest.MonkeyPatch.context() as patch:
-            if name != "ElmanRNN":
+            if name.startswith("nn."):
                 patch.setattr(elman_min, "ElmanRNN", functools.partial(Peer, getattr(nn, name[3:])))
-            runs = [judged(learn, test, seed) for seed in seeds for learn, test in folds_of(distinct, seed)]
-        figures = pd.DataFrame([figures for figures, _, _ in runs])
+            runs = [judged(learn, test, seed, hide) for seed in seeds for learn, test in folds_of(distinct, seed)]
+        figures = pd.DataFrame([figures for figures, _ in runs])
         mean, spread = figures.mean(), figures.std()
-        print(f"{name:<13}{mean['F1']:.4f} ({spread['F1']:.4f}, {figures['F1'].min():.4f})  {mean['AUC']:.4f}   "
-              f"{mean['Matthews']:.4f} ({spread['Matthews']:.4f})  {figures['seconds'].median():.1f}")
-        if name == "ElmanRNN":
-            p, y = torch.cat([p for _, p, _ in runs]), torch.cat([y for _, _, y in runs])
-            tenths = pd.DataFrame({"says": p, "is spam": y}).groupby((p * 10).int().clamp(max=9).numpy())
-            reliability = pd.concat([tenths.size().rename("messages"), tenths.mean().round(3)], axis=1)
-    print("\nreliability: of the messages in a tenth, the mean probability and the share that is spam")
-    print(reliability.to_string())
+        print(f"{name:<20}{len(runs):>3}  {mean['F1']:.4f} {spread['F1']:.4f} {figures['F1'].min():.4f}   {mean['AUC']:.4f}"
+              f"   {mean['Matthews']:.4f} {spread['Matthews']:.4f}  {figures['s'].median():.1f}")
+        answers = pd.concat([answers for _, answers in runs])
+        tenths = answers.groupby((answers["says"] * 10).astype(int).clip(upper=9))
+        reliability[name] = pd.concat([tenths.size().rename("messages"), tenths.mean().round(3)], axis=1)
+    for name in ("ElmanRNN, hide=0", "ElmanRNN"):
+        print(f"\nreliability of {name}: messages by tenth of the probability, its mean, and the share of spam")
+        print(reliability[name].to_string(index=False))
     cut = round(0.3 * len(everything))
     almeida = pd.DataFrame([judged(everything[:cut], everything[cut:], seed)[0] for seed in range(5)])
     print("\nfirst 30 % to train, the rest to test, repeats left in (Almeida et al. 2011, Table 7); mean of 5 seeds")
     print(almeida[["accuracy", "Matthews", "recall", "ham blocked"]].mean().round(4).to_string())
+
+
+def benchmark_scale(path: str) -> None:
+    """Each line in a process of its own, for its peak memory; copies of a message differ in a last word."""
+    print("\nscale: messages a second in the second epoch, peak memory of the process (not on Windows)", flush=True)
+    for copies, rows, long in ((1, 5000, 0), (8, 41000, 0), (8, 41000, 50000)):
+        subprocess.run([sys.executable, "-c", f"""if True:
+            import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+            import resource, time, torch, pandas, elman_min
+            torch.set_num_threads(1)
+            base = elman_min.read_messages({path!r}).drop_duplicates("message")
+            frame = pandas.concat([base.assign(message=base["message"] + f" {{chr(97 + i)}}") for i in range({copies})])
+            frame = frame[:{rows}].reset_index(drop=True)
+            if {long}:
+                frame.loc[0, "message"] = "word " * {long}
+            ends = []
+            elman_min.train(frame, epochs=2, report=lambda m, v, done, loss: done % 1 or ends.append(time.perf_counter()))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{rows:>8,} messages, the longest of at least {max(long, 1):>6,} words: "
+                  f"{{len(frame) / (ends[1] - ends[0]):,.0f}} a second, {{peak:,.0f}} MiB")"""], check=True)
 
 
 if __name__ == "__main__":
@@ -934,3 +957,4 @@ if __name__ == "__main__":
     benchmark_speed()
     for file in sys.argv[1:]:
         benchmark_accuracy(file)
+        benchmark_scale(file)
