@@ -381,7 +381,7 @@ def quoted(*cells):
 def test_each_accepted_format_gives_the_same_messages(tmp_path_factory, rows, end, random):
     path = tmp_path_factory.mktemp("formats") / "messages"
     case = random.choice([str.lower, str.upper, str.title])
-    plain = [(label, "".join(message.split("\t")).translate({10: " ", 13: " "})) for label, message in rows]
+    plain = [(label, '"' + message.translate({9: " ", 10: " ", 13: " "})) for label, message in rows]   # a plain quote
     latin = [(label, message.encode("latin-1", "ignore").decode("latin-1") + "£ and text") for label, message in rows]
     for written, encoding, lines in (
             (rows, "utf-8", ["v1,v2,,,"] + [f"{label},{quoted(m)},,," for label, m in rows]),
@@ -547,6 +547,19 @@ def test_a_gradient_that_is_no_number_stops_the_training_even_where_the_loss_is_
         train(chat(30), learning_rate=1e38)
 
 
+def test_every_epoch_puts_other_messages_of_a_length_together(monkeypatch):
+    company = []
+
+    def recorded(pairs, batch_size):
+        batches = Batches(pairs, batch_size)
+        company.append({frozenset(tuple(ids.tolist()) for ids, _ in batch) for batch in batches.batches})
+        return batches
+
+    monkeypatch.setattr(elman_min, "Batches", recorded)
+    train(chat(60), epochs=2, batch_size=8)
+    assert company[-1] != company[-2]
+
+
 def test_no_gradient_is_longer_than_1_however_steep_the_loss(monkeypatch):
     real, lengths = message_loss, []
     monkeypatch.setattr(elman_min, "message_loss", lambda z, y, n: 1000 * real(z, y, n))
@@ -555,7 +568,7 @@ def test_no_gradient_is_longer_than_1_however_steep_the_loss(monkeypatch):
     assert len(lengths) == 2 and max(lengths) <= 1.0001
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
+@given(st.lists(st.tuples(st.floats(0, 1) | st.just(THRESHOLD), st.booleans()), min_size=1))
 def test_the_figures_agree_with_their_definitions(pairs):
     probability, target = torch.tensor([p for p, _ in pairs], dtype=torch.double), torch.tensor([int(y) for _, y in pairs])
     figures = evaluate(probability, target)
