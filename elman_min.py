@@ -6,6 +6,10 @@ The whole network is two equations. At step t it reads the word x_t; the state h
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
     y_t = sigmoid(h_t W_hy + b_y)                    the probability of spam, after t words
 
+tanh squeezes each number into -1 to 1, sigmoid into 0 to 1; what goes into the sigmoid is called logit.
+Shapes: B messages in a batch, T words, V tokens, I inputs (V for words), H units of the state, O outputs,
+N messages; a vector is a row.
+
 Jeffrey L. Elman: Finding Structure in Time. Cognitive Science 14 (1990), 179-211.
 
     python elman_min.py train spam.csv       learn from a file; without one, from messages made up here
@@ -37,8 +41,8 @@ from torch.utils.data import DataLoader, Dataset
 class Vocabulary:
     """The tokens that have a number. All others share number 0, `<UNK>`, which no message can spell.
 
-    A token seen fewer than `min_count` times has none. So `<UNK>` occurs in the very messages that the
-    network learns from; if every word of theirs had a number, it would learn nothing of new words.
+    A token seen fewer than `min_count` times has none. So `<UNK>` occurs in the messages that the network
+    learns from, and `train` hides further words under it: it learns what a word it does not know may mean.
     """
 
     def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
@@ -100,7 +104,7 @@ def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
     """A file's messages: columns `target` (0 ham, 1 spam) and `message`.
 
     Takes quoted CSV, as Kaggle's spam.csv, and unquoted tab-separated text, as SMSSpamCollection, with or
-    without a header. The labels are the column of ham and spam in any case, the messages the other column
+    without a header; `;` will do for a comma. The labels are the column of ham and spam in any case, the messages the other column
     with the most text; any further columns are left out. Raises OSError where the file cannot be read,
     ValueError where it holds something else.
     """
@@ -160,8 +164,9 @@ def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFr
 class Batches(Dataset):
     """Pairs of token numbers (T,) and a value, in batches of like length, so that little of them is padding.
 
-    A batch is `(x, lengths, values)`: int64 (B, T), filled up with 0 behind the last words; int64 (B,) both.
-    It has at most `batch_size` messages and `max_words` words, padding counted; a longer message comes alone.
+    A batch is `(x, lengths, values)`: int64 (B, T), its rows made equal in length with 0 behind the last words
+    (no answer is read there, so it is no matter that `<UNK>` is 0 too); int64 (B,), both. It has at most
+    `batch_size` messages and `max_words` words, padding counted; a longer message comes alone.
     """
 
     def __init__(self, pairs: Iterable[tuple[torch.Tensor, int]], batch_size: int, max_words: int = 4096):
@@ -190,7 +195,7 @@ class ElmanRNN(nn.Module):
         y_t = sigmoid(h_t W_hy + b_y)
 
     The state h_t (B, hidden_size) is its memory: all that it keeps, at step t, of x_1 to x_t. Elman's units
-    were logistic, and his gradient went back one step; tanh, and all the steps, are the custom since.
+    were logistic, and his gradient stopped at h_{t-1}, an input to him; tanh and all steps are the custom now.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -210,9 +215,9 @@ class ElmanRNN(nn.Module):
         """`x`: token numbers (B, T) or real vectors (B, T, input_size), T >= 1. `hidden`: the state to start
         from (B, hidden_size), by default 0.
 
-        Returns the logits (B, T, output_size), which are y before its sigmoid, of every step, and the state
-        after step T, to go on from. No step sees a later one: so padding behind a message's last word cannot
-        change its logits up to there, and the answer is read there.
+        Returns the logits (B, T, output_size) of every step, and the state after step T, to go on from. No
+        step sees a later one: so padding behind a message's last word cannot change its logits up to there,
+        and the answer is read there. The state returned has read the padding too.
         """
         x = x.transpose(0, 1)                                            # (T, B) or (T, B, I)
         if x.is_floating_point():
@@ -221,8 +226,8 @@ class ElmanRNN(nn.Module):
             x_h = nn.functional.embedding(x, self.W_xh)                  # (T, B, H)
         h = x_h.new_zeros(x_h.shape[1:]) if hidden is None else hidden   # (B, H)
         states = []
-        for x_t in x_h + self.b_h:                                       # (B, H)
-            h = torch.tanh(torch.addmm(x_t, h, self.W_hh))               # tanh(x_t + h W_hh)
+        for a_t in x_h + self.b_h:                                       # (B, H): x_t W_xh + b_h
+            h = torch.tanh(torch.addmm(a_t, h, self.W_hh))               # tanh(a_t + h W_hh)
             states.append(h)
         logits = torch.stack(states) @ self.W_hy + self.b_y              # (T, B, O)
         return logits.transpose(0, 1), h
@@ -231,10 +236,10 @@ class ElmanRNN(nn.Module):
 def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """The cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1: a scalar, the mean over messages.
 
-    That is minus the log of the probability given to the truth: of sigmoid(z) for spam, and for ham of
+    At each word it is minus the log of the probability given to the truth: sigmoid(z) for spam, and for ham
     1 - sigmoid(z) = sigmoid(-z). It takes the logits z, for sigmoid(-200) rounds to 0, whose log is infinite
-    and has no gradient to learn from; logsigmoid(-200) is -200, and its gradient 1. Every step of a message
-    counts alike, so that the network learns to say early what it knows. Padding does not count.
+    and has no gradient to learn from; logsigmoid(-200) is -200, and its gradient 1. The mean is over the words
+    of a message, so that it learns to say early what it knows, then over messages; padding does not count.
     """
     sign = 2 * targets[:, None] - 1                                      # (B, 1)
     read = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
@@ -244,8 +249,8 @@ def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Ten
 # --------------------------------------------------------------------------- learning and judging
 
 # A message is called spam above this probability. More than one half: a filter that blocks a friend's
-# message does more harm than one that lets an advertisement through. And not 1: in cross-validation, on
-# other splits than those that README.md reports, F1 rose up to .9 and fell again from .95 on.
+# message does more harm than one that lets an advertisement through. In cross-validation, on other splits
+# of the messages than those that README.md reports, F1 rose up to about .9 and was lower again at .95.
 THRESHOLD = 0.9
 
 
@@ -259,14 +264,15 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     A share `hide` of the words reads `<UNK>`, drawn anew in each epoch: so no verdict hangs on one word, and
     `<UNK>` comes to mean "some word" (word dropout, Iyyer et al. 2015). `report(model, vocabulary, epochs
     done, mean loss in this epoch)` is called after each step. Raises ValueError for a setting out of range
-    or a class without messages, FloatingPointError when the loss is no longer a number.
+    or a class without messages, FloatingPointError when the loss or its gradient is no longer a number.
     """
-    if (min(epochs, batch_size, hidden_size) < 1 or hidden_size > 10_000 or not 0 < learning_rate < math.inf
-            or not 0 <= seed < 2**32):
-        raise ValueError("epochs and batch_size must be 1 or more, hidden_size from 1 to 10,000, learning_rate above "
-                         "0, and seed from 0 to 2**32 - 1")
-    if frame["target"].nunique() < 2:
-        raise ValueError("there must be both ham and spam to learn from")
+    for need, met in {"epochs of 1 or more": epochs >= 1, "a batch_size of 1 or more": batch_size >= 1,
+                      "a hidden_size from 1 to 10,000": 1 <= hidden_size <= 10_000,
+                      "a learning_rate above 0": 0 < learning_rate < math.inf, "a hide from 0 to 1": 0 <= hide <= 1,
+                      "a seed from 0 to 2**32 - 1": 0 <= seed < 2**32,
+                      "both ham and spam": frame["target"].nunique() > 1}.items():
+        if not met:
+            raise ValueError(f"to train takes {need}")
     torch.manual_seed(seed)
     shuffle = random.Random(seed).shuffle
     vocabulary = Vocabulary(frame["message"])
@@ -274,7 +280,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     model = ElmanRNN(len(vocabulary), hidden_size).to(device)
     steps = len(Batches(pairs, batch_size))
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The rate at which it learns rises over a fifth of all steps, then falls to 0 (Smith and Topin 2018).
+    # The learning rate rises over a fifth of all steps, then falls to almost 0 (Smith and Topin 2018).
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
     for epoch in range(epochs):
         shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
@@ -284,9 +290,10 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
             logits, _ = model(x.to(device))                              # (B, T, 1)
             loss = message_loss(logits[..., 0], y.to(device), lengths.to(device))
             optimizer.zero_grad()
-            # The gradient, how each weight changes the loss, is found backwards through time: from a logit to
-            # h_t, h_{t-1} and so on to the first word, times W_hh at every step. It may vanish or explode on
-            # the way (Bengio et al. 1994); a longer one than 1 is cut to that (Pascanu et al. 2013).
+            # The gradient says how the loss changes as each weight grows; Adam moves the weights against it.
+            # As h_t is made from h_{t-1}, it is worked out backwards through time, from the last word to the
+            # first, times W_hh at every step. So it may vanish or explode (Bengio et al. 1994): one longer
+            # than 1 is cut to 1 (Pascanu et al. 2013).
             loss.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             if not (loss + norm).isfinite():
@@ -303,7 +310,7 @@ def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) ->
     """The probability that each message is spam, float (N,), in their order: y at each one's own last word."""
     probability = torch.zeros(len(messages))
     pairs = [(vocabulary.encode(message), i) for i, message in enumerate(messages)]
-    for x, lengths, i in DataLoader(Batches(pairs, 256), None, generator=torch.Generator()):
+    for x, lengths, i in DataLoader(Batches(pairs, 256), None, generator=torch.Generator()):  # draws from its own
         logits, _ = model(x.to(model.W_xh.device))                       # (B, T, 1)
         probability[i] = torch.sigmoid(logits[torch.arange(len(x)), lengths - 1, 0]).float().cpu()
     return probability
@@ -377,10 +384,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     about = "Learn from labelled messages, judge by some held out, keep a checkpoint."
     command = commands.add_parser("train", parents=[both], help=f"{about} See train --help.", description=about)
     command.set_defaults(run=run_train)
-    command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam; else made-up ones")
-    command.add_argument("--balance", action="store_true", help="learn from as much ham as spam, without the rest")
-    for name, what in {"epochs": "times to read all messages", "batch_size": "messages a step",
-                       "hidden_size": "numbers in the state", "learning_rate": "how far a step goes at most",
+    command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam, comma- or "
+                         "tab-separated (spam.csv.README says where to get some); without it, made-up ones")
+    command.add_argument("--balance", action="store_true", help="learn from as many ham as spam, drop the rest")
+    for name, what in {"epochs": "times to read all messages", "batch_size": "most messages a step",
+                       "hidden_size": "numbers in the state", "learning_rate": "highest learning rate",
                        "seed": "same seed and same CPU, same weights"}.items():
         command.add_argument("--" + name.replace("_", "-"), metavar="N", type=type(RECIPE[name]),
                              default=RECIPE[name], help=f"{what} (%(default)s)")
@@ -425,7 +433,7 @@ def run_train(args: argparse.Namespace) -> None:
         raise ValueError(f"{source}: too few messages of ham or spam to learn from some and hold out others")
     if args.balance:
         learn = learn.groupby("target").sample(min(learn["target"].value_counts()), random_state=args.seed)
-    print(f"learning from {len(learn):,}, judged by the other {len(held_out):,}; device {args.device}")
+    print(f"learning from {len(learn):,}, judged by {len(held_out):,} held out; device {args.device}")
     messages, target = held_out["message"].tolist(), torch.tensor(held_out["target"].tolist())
     learned: list[Any] = []  # for Ctrl-C: the network and its vocabulary so far
     start = shown = time.monotonic()
@@ -481,7 +489,7 @@ def run_test(args: argparse.Namespace) -> None:
 
 
 def lines_at_hand(stream: Any) -> Iterator[list[str]]:
-    """The lines of a byte stream in lists of those that have come: it waits for a line, never for the end."""
+    """The lines of a byte stream as they arrive, in lists: it never waits for the end of the stream."""
     rest = b""
     while chunk := stream.read1(1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -506,7 +514,8 @@ def print_words(model: ElmanRNN, vocabulary: Vocabulary, message: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, 2 after a line on stderr, 130 after Ctrl-C."""
+    """Runs the command line and returns its exit status: 0, 2 after a line on stderr, 130 after Ctrl-C, 141
+    where whoever read its output has gone."""
     try:
         args = parse(argv)
         args.device = find_device(args.device)

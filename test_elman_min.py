@@ -288,7 +288,7 @@ def test_the_last_answer_depends_on_the_first_word_through_W_hh_and_only_so(case
 
 
 @given(seeds, st.floats(0.3, 0.95), st.integers(2, 8))
-def test_the_gradient_vanishes_with_distance_where_the_spectral_radius_is_below_one(seed, radius, hidden_size):
+def test_the_gradient_vanishes_with_distance_where_W_hh_shrinks_every_vector(seed, radius, hidden_size):
     torch.manual_seed(seed)
     model = ElmanRNN(hidden_size, hidden_size).double()
     with torch.no_grad():  # a rotation, made smaller: its eigenvalues and singular values all are the radius
@@ -349,9 +349,9 @@ def test_a_vocabulary_numbers_what_is_frequent_and_encodes_anything(known, messa
 def test_add_token_gives_the_next_number_once(tokens):
     vocabulary = Vocabulary()
     for token in tokens:
-        before, known = len(vocabulary), token in vocabulary.token_to_idx
-        assert vocabulary.add_token(token) == (vocabulary.token_to_idx[token] if known else before)
-        assert len(vocabulary) == before + (not known)
+        before, number = len(vocabulary), vocabulary.token_to_idx.get(token)
+        assert vocabulary.add_token(token) == (before if number is None else number)
+        assert len(vocabulary) == before + (number is None)
 
 
 @given(messages, seeds, st.integers(2, 6))
@@ -450,7 +450,7 @@ def test_batches_hold_every_message_once_within_the_limits_and_pad_behind_the_la
 
 
 def chat(n: int, seed: int = 0) -> pd.DataFrame:
-    """`n` distinct messages, a third of them advertisements, from the phrases of neither spam.csv nor the toy."""
+    """`n` distinct messages, a third of them advertisements, from made-up phrases."""
     import random
     pick = random.Random(seed).choice
     offers = ["free entry", "win a prize", "txt to 80082", "claim your award", "call 09061701461 now", "reply STOP",
@@ -485,7 +485,6 @@ def test_predict_neither_trains_nor_draws(trained):
 
 
 def test_the_blogs_sentence_is_spam_for_a_network_that_never_saw_it(trained):
-    assert BLOG not in set(chat(300)["message"])
     probability = predict(*trained, [BLOG, "i will be at home, see you tonight"])
     assert probability[0] > THRESHOLD > probability[1]
 
@@ -507,13 +506,15 @@ def test_unk_is_learned_from_rare_and_hidden_words():
     before = train(frame, epochs=1, learning_rate=1e-12)[0].W_xh[0]
     assert (train(frame, epochs=1)[0].W_xh[0] - before).abs().max() > 1e-4
     frame["message"] = [f"once{'abcdefghij'[i % 10]}{'klmnop'[i // 10]} {m}" for i, m in enumerate(frame["message"])]
-    assert train(frame, epochs=1, hide=0)[1].encode("oncebk").tolist() == [0]
+    start, end = (train(frame, epochs=1, hide=0, learning_rate=rate)[0].W_xh[0] for rate in (1e-12, 3e-3))
+    assert (end - start).abs().max() > 1e-4                       # of words that occur once, with none hidden
 
 
 def test_order_alone_is_learned_where_no_count_of_words_can_tell():
     model, vocabulary = train(toy_messages(800), epochs=15)
-    fresh = toy_messages(200, seed=1)
-    figures = evaluate(predict(model, vocabulary, fresh["message"].tolist()), torch.tensor(fresh["target"]))
+    fresh = toy_messages(300, seed=1)
+    fresh = fresh[~fresh["message"].isin(toy_messages(800)["message"])]
+    figures = evaluate(predict(model, vocabulary, fresh["message"].tolist()), torch.tensor(fresh["target"].tolist()))
     assert figures["F1"] > 0.97
 
 
@@ -534,7 +535,7 @@ def test_training_needs_both_classes_and_says_so():
 
 
 @pytest.mark.parametrize("setting", [{"epochs": 0}, {"batch_size": -1}, {"hidden_size": 0}, {"learning_rate": 0.0},
-                                     {"learning_rate": float("nan")}, {"seed": -1}])
+                                     {"learning_rate": float("nan")}, {"hide": 2.0}, {"seed": -1}])
 def test_a_setting_that_makes_no_sense_is_refused_by_its_name(setting):
     with pytest.raises(ValueError, match=next(iter(setting)).replace("_", ".")):
         train(chat(30), **setting)
@@ -666,12 +667,12 @@ def test_train_then_test_from_end_to_end(folder, capsys, monkeypatch):
     learn, held_out = split(CHAT)
     out = capsys.readouterr().out
     assert f"{len(CHAT) + 3} rows, 3 repeats dropped, {len(CHAT)} messages" in out and out.count("\nepoch") == 20
-    assert f"learning from {len(learn)}, judged by the other {len(held_out)}" in out
+    assert f"learning from {len(learn)}, judged by {len(held_out)} held out" in out
     assert frames[0]["message"].tolist() == learn["message"].tolist()
     model, vocabulary = load("elman_min.pt")
     assert vocabulary.idx_to_token == Vocabulary(learn["message"]).idx_to_token
     assert "zebra" in Vocabulary(held_out["message"]).token_to_idx and "zebra" not in vocabulary.token_to_idx
-    assert max(map(len, out.splitlines())) <= 80 + len(held_out["message"].max())
+    assert max(map(len, out.splitlines())) <= 80
 
     assert main(["test", "chat.csv"]) == 0
     printed = capsys.readouterr().out
@@ -692,7 +693,7 @@ def test_balance_evens_the_classes_of_the_training_part_only(folder, capsys, mon
     learn, held_out = split(CHAT)
     spam = int(learn["target"].sum())
     assert frames[0]["target"].value_counts().to_dict() == {0: spam, 1: spam}
-    assert f"learning from {2 * spam}, judged by the other {len(held_out)}" in capsys.readouterr().out
+    assert f"learning from {2 * spam}, judged by {len(held_out)} held out" in capsys.readouterr().out
 
 
 def test_texts_are_shown_word_by_word_plain_in_a_pipe_and_coloured_on_a_terminal(folder, trained, capsys, monkeypatch):
@@ -799,8 +800,9 @@ def test_help_names_every_option(command, capsys):
         main(command)
     out = capsys.readouterr().out
     assert stop.value.code == 0
-    assert all(option in out for option in {"train": ["--model", "--epochs", "--seed", "--balance", f"({elman_min.RECIPE['epochs']})"],
-                                            "test": ["--model", "--all", "TEXT", "CSV", "-"]}.get(command[0], ["train", "test"]))
+    assert all(option in out for option in {"train": ["--model", "--device", "--epochs", "--batch-size", "--hidden-size",
+                                                      "--learning-rate", "--seed", "--balance", f"({elman_min.RECIPE['epochs']})"],
+                                            "test": ["--model", "--device", "--all", "TEXT", "CSV"]}.get(command[0], ["train", "test"]))
 
 
 def test_without_a_file_it_trains_on_the_toy_and_says_why(folder, capsys):
@@ -965,7 +967,7 @@ def benchmark_accuracy(path: str) -> None:
         for name, words, peer in (
                 ("words, naive Bayes", text.CountVectorizer(), bayes.MultinomialNB()),
                 ("bigrams, linear SVM", text.TfidfVectorizer(
-                    analyzer=lambda m: [*tokenize(m), *zip(tokenize(m), tokenize(m)[1:])]), svm.LinearSVC())):
+                    tokenizer=tokenize, token_pattern=None, ngram_range=(1, 2), sublinear_tf=True), svm.LinearSVC())):
             f1 = pd.Series([classic_f1(words, peer, *parts) for seed in range(4) for parts in folds_of(distinct, seed)])
             print(f"{name:<20}{len(f1):>3}  {f1.mean():.4f} {f1.std():.4f} {f1.min():.4f}")
     print("\nreliability: messages by tenth of the probability, what it says in the mean, and what share is spam")
