@@ -103,10 +103,10 @@ def as_text(data: bytes) -> str:
 def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
     """A file's messages: columns `target` (0 ham, 1 spam) and `message`.
 
-    Takes quoted CSV, as Kaggle's spam.csv, and unquoted tab-separated text, as SMSSpamCollection, with or
-    without a header; `;` will do for a comma. The labels are the column of ham and spam in any case, the messages the other column
-    with the most text; any further columns are left out. Raises OSError where the file cannot be read,
-    ValueError where it holds something else.
+    Takes quoted CSV, as Kaggle's spam.csv (`;` will do for a comma), and unquoted tab-separated text, as
+    SMSSpamCollection, with or without a header. The labels are the column of ham and spam in any case, the
+    messages the other column with the most text; further columns are left out. Raises OSError where the
+    file cannot be read, ValueError where it holds something else.
     """
     text = as_text(Path(path).read_bytes())
     if "\0" in text:
@@ -272,7 +272,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
                       "a seed from 0 to 2**32 - 1": 0 <= seed < 2**32,
                       "both ham and spam": frame["target"].nunique() > 1}.items():
         if not met:
-            raise ValueError(f"to train takes {need}")
+            raise ValueError(f"training needs {need}")
     torch.manual_seed(seed)
     shuffle = random.Random(seed).shuffle
     vocabulary = Vocabulary(frame["message"])
@@ -284,8 +284,8 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
     for epoch in range(epochs):
         shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
-        mean_loss = 0.0
-        for step, (x, lengths, y) in enumerate(DataLoader(Batches(pairs, batch_size), None, shuffle=True), 1):
+        loader, mean_loss = DataLoader(Batches(pairs, batch_size), batch_size=None, shuffle=True), 0.0
+        for step, (x, lengths, y) in enumerate(loader, 1):
             x = x.masked_fill(torch.rand(x.shape) < hide, 0)             # (B, T)
             logits, _ = model(x.to(device))                              # (B, T, 1)
             loss = message_loss(logits[..., 0], y.to(device), lengths.to(device))
@@ -310,7 +310,8 @@ def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) ->
     """The probability that each message is spam, float (N,), in their order: y at each one's own last word."""
     probability = torch.zeros(len(messages))
     pairs = [(vocabulary.encode(message), i) for i, message in enumerate(messages)]
-    for x, lengths, i in DataLoader(Batches(pairs, 256), None, generator=torch.Generator()):  # draws from its own
+    own = torch.Generator()  # so that judging in between does not change what training draws
+    for x, lengths, i in DataLoader(Batches(pairs, 256), batch_size=None, generator=own):
         logits, _ = model(x.to(model.W_xh.device))                       # (B, T, 1)
         probability[i] = torch.sigmoid(logits[torch.arange(len(x)), lengths - 1, 0]).float().cpu()
     return probability
