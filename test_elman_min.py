@@ -976,6 +976,10 @@ def benchmark_accuracy(path: str) -> None:
     cut = round(0.3 * len(everything))
     almeida = pd.DataFrame([judged(everything[:cut], everything[cut:], seed)[0] for seed in range(5)])
     mean = almeida.mean()
+    model, vocabulary = train(distinct, epochs=1)
+    start = time.perf_counter()
+    predict(model, vocabulary, everything["message"].tolist())
+    print(f"\njudging {len(everything):,} messages: {time.perf_counter() - start:.2f} s")
     print("\nfirst 30 % to train, the rest to test, repeats left in (Almeida et al. 2011, Table 7), mean of 5 seeds:\n"
           f"accuracy {mean['accuracy']:.4f}, Matthews {mean['Matthews']:.4f}, ham blocked {mean['ham blocked']:.4f}")
 
