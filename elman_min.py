@@ -6,7 +6,7 @@ The whole network is two equations. At step t it reads the word x_t; the state h
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
     y_t = sigmoid(h_t W_hy + b_y)                    the probability of spam, after t words
 
-tanh squeezes each number into -1 to 1, sigmoid into 0 to 1; what goes into the sigmoid is called logit.
+tanh squeezes each number into -1 to 1, sigmoid into 0 to 1; what goes into the sigmoid is the logit.
 Shapes: B messages in a batch, T words, V tokens, I inputs (V for words), H units of the state, O outputs,
 N messages; a vector is a row.
 
@@ -42,7 +42,7 @@ class Vocabulary:
     """The tokens that have a number. All others share number 0, `<UNK>`, which no message can spell.
 
     A token seen fewer than `min_count` times has none. So `<UNK>` occurs in the messages that the network
-    learns from, and `train` hides further words under it: it learns what a word it does not know may mean.
+    learns from, and `train` hides further words under it: so it learns what an unknown word may mean.
     """
 
     def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
@@ -80,7 +80,7 @@ class Vocabulary:
         return [self.idx_to_token[i] for i in ids]
 
     def one_hot(self, message: str) -> torch.Tensor:
-        """float (T, V), the input as Elman had it: a unit for each token, one of them on."""
+        """float (T, V), the input as Elman had it: at each word 1 for its token, else 0."""
         return nn.functional.one_hot(self.encode(message), len(self)).float()
 
     def __len__(self) -> int:
@@ -153,8 +153,8 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
 def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(train, test): the rows to learn from, and about one in `folds` to be judged by.
 
-    A hash of its text decides where a message goes. So its repeats go with it, and nothing is both
-    learned and judged by; the order of the file is no matter; and the same rows are found again later.
+    A hash of its text decides where a message goes. So its repeats go with it, and no text is both learned
+    and judged by; the order of the rows is no matter; and `test` finds the same rows again.
     """
     hashes = [zlib.crc32(message.encode("utf-8", "surrogatepass")) for message in frame["message"]]
     held_out = pd.Series(hashes, index=frame.index, dtype="int64") % folds == fold
@@ -162,10 +162,10 @@ def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFr
 
 
 class Batches(Dataset):
-    """Pairs of token numbers (T,) and a value, in batches of like length, so that little of them is padding.
+    """Pairs of token numbers (T,) and a value, in batches of messages about as long, to need little padding.
 
     A batch is `(x, lengths, values)`: int64 (B, T), its rows made equal in length with 0 behind the last words
-    (no answer is read there, so it is no matter that `<UNK>` is 0 too); int64 (B,), both. It has at most
+    (padding: no answer is read from it, so `<UNK>` may be 0 too); int64 (B,), both. It has at most
     `batch_size` messages and `max_words` words, padding counted; a longer message comes alone.
     """
 
@@ -194,13 +194,13 @@ class ElmanRNN(nn.Module):
         h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
         y_t = sigmoid(h_t W_hy + b_y)
 
-    The state h_t (B, hidden_size) is its memory: all that it keeps, at step t, of x_1 to x_t. Elman's units
-    were logistic, and his gradient stopped at h_{t-1}, an input to him; tanh and all steps are the custom now.
+    The state h_t (B, hidden_size) is its memory: all that it keeps, at step t, of x_1 to x_t. Elman had
+    a sigmoid for tanh, and took h_{t-1} as given in learning; today the gradient goes on through it, to x_1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
         super().__init__()
-        bound = hidden_size**-0.5
+        bound = hidden_size**-0.5  # random, or all units would learn alike; small, or tanh would be flat
 
         def uniform(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
@@ -216,8 +216,8 @@ class ElmanRNN(nn.Module):
         from (B, hidden_size), by default 0.
 
         Returns the logits (B, T, output_size) of every step, and the state after step T, to go on from. No
-        step sees a later one: so padding behind a message's last word cannot change its logits up to there,
-        and the answer is read there. The state returned has read the padding too.
+        step sees a later one: so padding, being behind the last word, changes no logit up to that word, and
+        the answer is that word's. The state returned has read the padding too.
         """
         x = x.transpose(0, 1)                                            # (T, B) or (T, B, I)
         if x.is_floating_point():
@@ -250,7 +250,7 @@ def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Ten
 
 # A message is called spam above this probability. More than one half: a filter that blocks a friend's
 # message does more harm than one that lets an advertisement through. In cross-validation, on other splits
-# of the messages than those that README.md reports, F1 rose up to about .9 and was lower again at .95.
+# of the messages than those that README.md reports, F1 was best with it near .9, and lower at .95.
 THRESHOLD = 0.9
 
 
@@ -280,7 +280,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     model = ElmanRNN(len(vocabulary), hidden_size).to(device)
     steps = len(Batches(pairs, batch_size))
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate rises over a fifth of all steps, then falls to almost 0 (Smith and Topin 2018).
+    # The learning rate, how far a step goes, rises, then falls to almost 0 (Smith and Topin 2018).
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
     for epoch in range(epochs):
         shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
@@ -292,7 +292,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
             optimizer.zero_grad()
             # The gradient says how the loss changes as each weight grows; Adam moves the weights against it.
             # As h_t is made from h_{t-1}, it is worked out backwards through time, from the last word to the
-            # first, times W_hh at every step. So it may vanish or explode (Bengio et al. 1994): one longer
+            # first, times W_hh at every word. So it may vanish or explode (Bengio et al. 1994): one longer
             # than 1 is cut to 1 (Pascanu et al. 2013).
             loss.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -318,10 +318,10 @@ def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) ->
 
 
 def evaluate(probability: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
-    """The figures of calling spam what is above THRESHOLD; `probability` and `target` (0 or 1) are (N,).
+    """How right it is to call spam what is above THRESHOLD; `probability` and `target` (0 or 1) are (N,).
 
-    Spam is the positive class: FP counts ham that was blocked. 0/0 counts as 0. The Matthews
-    correlation, spam caught (recall) and ham blocked are those of Almeida et al. (2011, section 4).
+    TP and FN count spam caught and missed, TN and FP ham let through and blocked; 0/0 counts as 0. The
+    Matthews correlation, spam caught (recall) and ham blocked are those of Almeida et al. (2011, section 4).
     """
     called, spam = probability > THRESHOLD, target > 0.5
     tp, fp = int((called & spam).sum()), int((called & ~spam).sum())
