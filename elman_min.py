@@ -16,6 +16,7 @@ Jeffrey L. Elman: Finding Structure in Time. Cognitive Science 14 (1990), 179-21
     python elman_min.py test "Some text"     the probability of spam after each word
 """
 import argparse
+import contextlib
 import io
 import math
 import os
@@ -65,7 +66,7 @@ class Vocabulary:
         return [token if token[0] == "0" else token[:6] for token in tokens]
 
     def add_token(self, token: str) -> int:
-        """The number of `token`; the next one, if it had none."""
+        """The number of `token`; if it has none yet, it gets the next one."""
         if token not in self.token_to_idx:
             self.token_to_idx[token] = len(self.idx_to_token)
             self.idx_to_token.append(token)
@@ -122,7 +123,7 @@ def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
     known = labels[column].isin(["ham", "spam"])
     if frame.shape[1] < 2 or not known.any():
         raise ValueError(f"{path} needs a column of ham and spam beside one of messages; "
-                         f"found {frame.shape[1]} columns, none of them such, in {len(frame)} rows")
+                         f"found {frame.shape[1]} columns in {len(frame)} rows")
     wrong = known.index[~known].drop(0, errors="ignore")  # in row 0 it is the header
     if len(wrong):
         raise ValueError(f"{path}: row {wrong[0] + 1} is labelled {str(frame.at[wrong[0], column])[:40]!r}, "
@@ -237,12 +238,12 @@ def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Ten
     """The cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1: a scalar, the mean over messages.
 
     At each word it is minus the log of the probability given to the truth: sigmoid(z) for spam, and for ham
-    1 - sigmoid(z) = sigmoid(-z). It takes the logits z, for sigmoid(-200) rounds to 0, whose log is infinite
+    1 - sigmoid(z) = sigmoid(-z). The loss takes the logits z, as sigmoid(-200) rounds to 0, whose log is infinite
     and has no gradient to learn from; logsigmoid(-200) is -200, and its gradient 1. The mean is over the words
     of a message, so that it learns to say early what it knows, then over messages; padding does not count.
     """
     sign = 2 * targets[:, None] - 1                                      # (B, 1)
-    read = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
+    read = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]  # (B, T)
     return -((nn.functional.logsigmoid(sign * logits) * read).sum(1) / lengths).mean()
 
 
@@ -262,12 +263,13 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     """A network that has learned from every row of `frame` (`target`, `message`), and its vocabulary.
 
     A share `hide` of the words reads `<UNK>`, drawn anew in each epoch: so no verdict hangs on one word, and
-    `<UNK>` comes to mean "some word" (word dropout, Iyyer et al. 2015). `report(model, vocabulary, epochs
-    done, mean loss in this epoch)` is called after each step. Raises ValueError for a setting out of range
-    or a class without messages, FloatingPointError when the loss or its gradient is no longer a number.
+    `<UNK>` comes to mean "some word" (akin to the word dropout of Iyyer et al. 2015). `report(model,
+    vocabulary, epochs done, mean loss in this epoch)` is called after each step. Raises ValueError for a
+    setting out of range or a class without messages, FloatingPointError when the loss or its gradient is
+    no longer a number.
     """
     for need, met in {"epochs of 1 or more": epochs >= 1, "a batch_size of 1 or more": batch_size >= 1,
-                      "a hidden_size from 1 to 10,000": 1 <= hidden_size <= 10_000,
+                      "a hidden_size from 1 to 1,000": 1 <= hidden_size <= 1000,
                       "a learning_rate above 0": 0 < learning_rate < math.inf, "a hide from 0 to 1": 0 <= hide <= 1,
                       "a seed from 0 to 2**32 - 1": 0 <= seed < 2**32,
                       "both ham and spam": frame["target"].nunique() > 1}.items():
@@ -280,8 +282,8 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     model = ElmanRNN(len(vocabulary), hidden_size).to(device)
     steps = len(Batches(pairs, batch_size))
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate, how far a step goes, rises, then falls to almost 0 (Smith and Topin 2018).
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
+    # The learning rate, how far a step goes, rises, then falls to almost 0 (Smith and Topin 2018). In 5, torch fails.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, max(epochs * steps, 6), pct_start=0.2)
     for epoch in range(epochs):
         shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
         loader, mean_loss = DataLoader(Batches(pairs, batch_size), batch_size=None, shuffle=True), 0.0
@@ -291,13 +293,13 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
             loss = message_loss(logits[..., 0], y.to(device), lengths.to(device))
             optimizer.zero_grad()
             # The gradient says how the loss changes as each weight grows; Adam moves the weights against it.
-            # As h_t is made from h_{t-1}, it is worked out backwards through time, from the last word to the
+            # As h_t is made from h_{t-1}, the gradient is worked out backwards through time, from last word to
             # first, times W_hh at every word. So it may vanish or explode (Bengio et al. 1994): one longer
             # than 1 is cut to 1 (Pascanu et al. 2013).
             loss.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             if not (loss + norm).isfinite():
-                raise FloatingPointError(f"the loss is no longer a number; try a learning rate below {learning_rate:g}")
+                raise FloatingPointError(f"the loss is not a number; try a learning rate below {learning_rate:g}")
             optimizer.step()
             schedule.step()
             mean_loss += (loss.item() - mean_loss) / step
@@ -361,7 +363,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> tu
         model.load_state_dict(kept["weights"])
         return model, vocabulary
     except Exception as error:  # which of a dozen kinds depends on what is wrong with the bytes
-        raise ValueError(f"{path} is no checkpoint of elman_min.py, or is cut short; train another") from error
+        raise ValueError(f"{path} is no checkpoint, or is cut short; name another with --model") from error
 
 
 # -------------------------------------------------------------------------------- the command line
@@ -414,9 +416,9 @@ def find_device(name: str) -> torch.device:
 
 def run_train(args: argparse.Namespace) -> None:
     folder, name = os.path.split(args.model)
-    if not name or not os.access(folder or ".", os.W_OK):
+    if not name or not os.access(os.path.join(folder, "."), os.W_OK):
         raise ValueError(f"--model '{args.model}' is no file in a folder that exists and can be written to")
-    if os.path.exists(args.model):
+    with contextlib.suppress(FileNotFoundError):
         load(args.model)  # what is no checkpoint is not ours to overwrite
     if args.csv is not None:
         source, frame = args.csv, read_messages(args.csv)
@@ -437,21 +439,19 @@ def run_train(args: argparse.Namespace) -> None:
     print(f"learning from {len(learn):,}, judged by {len(held_out):,} held out; device {args.device}")
     messages, target = held_out["message"].tolist(), torch.tensor(held_out["target"].tolist())
     learned: list[Any] = []  # for Ctrl-C: the network and its vocabulary so far
-    start = shown = time.monotonic()
+    start = time.monotonic()
 
     def report(model: ElmanRNN, vocabulary: Vocabulary, done: float, loss: float) -> None:
-        nonlocal shown
         learned[:] = model, vocabulary
+        epoch, seconds = f"epoch {math.ceil(done):>3}/{args.epochs}", time.monotonic() - start
         if done.is_integer():
-            f1, shown = evaluate(predict(model, vocabulary, messages), target)["F1"], time.monotonic()
-            print(f"epoch {done:>3.0f}/{args.epochs}  loss {loss:.4f}  held-out F1 {f1:.4f}  {shown - start:5.1f} s",
-                  flush=True)
-        elif sys.stdout.isatty() and time.monotonic() > shown + 2:
-            print(f"epoch {done + 1:>3.0f}/{args.epochs}  {done % 1:.0%}", end="\r", flush=True)
+            f1 = evaluate(predict(model, vocabulary, messages), target)["F1"]
+            print(f"{epoch}  loss {loss:.4f}  held-out F1 {f1:.4f}  {seconds:5.1f} s", flush=True)
+        elif sys.stdout.isatty() and seconds > 2 * math.ceil(done):  # epochs of more than 2 s
+            print(f"{epoch}  {done % 1:.0%}", end="\r", flush=True)
 
     try:
-        recipe = {name: value for name, value in vars(args).items() if name in RECIPE}
-        model, vocabulary = train(learn, report=report, **recipe)
+        model, vocabulary = train(learn, report=report, **{name: vars(args)[name] for name in RECIPE if name in args})
     except (KeyboardInterrupt, OSError):  # OSError: there is nobody left to print to
         if learned:
             save(args.model, *learned)
@@ -531,8 +531,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FileNotFoundError as error:
         reason = (f"{error.filename} does not exist; spam.csv.README says how to get messages, train without a file "
                   "makes up its own, and train writes the checkpoint")
-    except (OSError, ValueError, ArithmeticError) as error:
-        reason = str(error)
+    except (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0] or repr(error)
     print(f"elman_min.py: {reason}", file=sys.stderr)
     return 2
 

@@ -542,6 +542,13 @@ def test_a_setting_that_makes_no_sense_is_refused_by_its_name(setting):
         train(chat(30), **setting)
 
 
+@pytest.mark.parametrize("epochs", range(1, 8))
+def test_any_number_of_steps_will_do(epochs):
+    steps = []
+    train(chat(30), epochs=epochs, report=lambda *state: steps.append(state))
+    assert len(steps) == epochs
+
+
 def test_a_gradient_that_is_no_number_stops_the_training_even_where_the_loss_is_one(monkeypatch):
     real = message_loss
     monkeypatch.setattr(elman_min, "message_loss", lambda z, y, n: real(z, y, n) + (0 * z).sum().sqrt())
@@ -729,6 +736,27 @@ def test_standard_input_streams_a_line_out_for_each_line_in(folder, trained):
     assert rest.decode().endswith("\tlast, without its end \u00e9\n") and program.returncode == 0
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_epoch_shows_how_far_it_is_but_only_on_a_terminal(folder, capsys, monkeypatch, terminal):
+    clock = itertools.count(0, 10)                                # each look at it finds ten seconds gone
+    monkeypatch.setattr(elman_min.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert main(["train", "chat.csv", "--epochs", "2", "--batch-size", "80", "--device", "cpu"]) == 0
+    shown = re.findall(r"epoch +(\d)/2  (\d+)%\r", capsys.readouterr().out)
+    assert shown == sorted(shown, key=lambda pair: (pair[0], int(pair[1])))
+    assert {epoch for epoch, _ in shown} == ({"1", "2"} if terminal else set())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory\nand where"), MemoryError()])
+def test_running_out_of_memory_is_one_line_too(capsys, monkeypatch, error):
+    def run_train(args):
+        raise error
+
+    monkeypatch.setattr(elman_min, "run_train", run_train)
+    assert main(["train", "--device", "cpu"]) == 2
+    assert re.fullmatch(r"elman_min.py: (no memory|MemoryError\(\))\n", capsys.readouterr().err)
+
+
 def test_ctrl_c_keeps_what_has_been_learned_and_exits_130(folder, capsys, monkeypatch):
     epochs = []
 
@@ -774,6 +802,8 @@ BAD = {  # what is wrong: (the file, or None, and the command line, and what the
     "a checkpoint of something else": (None, "test hello --model chat.csv", "chat.csv is no checkpoint"),
     "a folder to write to that does not exist": (None, "train chat.csv --model no/such/m.pt", "no/such/m.pt"),
     "a folder to write to and no file": (None, "train chat.csv --model no/", "no/"),
+    "a file where a folder should be": (None, "train chat.csv --model chat.csv/m.pt", "no file in a folder"),
+    "a name too long": (None, "train chat.csv --model " + 999 * "m", "too long"),
     "a checkpoint that is a folder": (None, "train chat.csv --model ..", "irectory"),
     "too many units": (None, "train chat.csv --hidden-size 99999999", "hidden"),
     "a file to write to that is something else": (None, "train chat.csv --model chat.csv", "chat.csv is no checkpoint"),
