@@ -17,6 +17,7 @@ Jeffrey L. Elman: Finding Structure in Time. Cognitive Science 14 (1990), 179-21
 """
 import argparse
 import contextlib
+import csv
 import io
 import math
 import os
@@ -112,11 +113,14 @@ def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
     text = as_text(Path(path).read_bytes())
     if "\0" in text:
         raise ValueError(f"{path} is not text; save it as CSV in UTF-8")
-    separator = (re.findall("[\t,;]", text.partition("\n")[0]) or [","])[0]
+    separator = (re.findall("[\t,;]", text.lstrip("\r\n").partition("\n")[0]) or [","])[0]
     try:
         frame = pd.read_csv(io.StringIO(text), sep=separator, quoting=3 if separator == "\t" else 0,  # 3: none
                             header=None, dtype=str, na_filter=False)
-    except ValueError as error:  # no row, a row with too many columns, a quote left open
+        if separator != "\t":  # pandas would take a quote left open to be closed by the next one, rows further down
+            csv.field_size_limit(len(text) + 1)
+            list(csv.reader(io.StringIO(text, None), delimiter=separator, strict=True))
+    except (ValueError, csv.Error) as error:  # no row, a row with too many columns, a quote left open
         raise ValueError(f"{path} is empty or broken: {str(error).rpartition('C error: ')[2].strip()}") from None
     labels = frame.apply(lambda column: column.str.strip().str.lower())
     column = labels.isin(["ham", "spam"]).sum().idxmax()
@@ -452,8 +456,8 @@ def run_train(args: argparse.Namespace) -> None:
 
     try:
         model, vocabulary = train(learn, report=report, **{name: vars(args)[name] for name in RECIPE if name in args})
-    except (KeyboardInterrupt, OSError):  # OSError: there is nobody left to print to
-        if learned:
+    except (KeyboardInterrupt, OSError) as stop:  # OSError: there is nobody left to print to
+        if learned and (isinstance(stop, KeyboardInterrupt) or not os.path.exists(args.model)):
             save(args.model, *learned)
             print(f"\nstopped; what it has learned so far is in {args.model}", flush=True)
         raise
@@ -525,15 +529,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone; what is left goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
         return 141
     except FileNotFoundError as error:
         reason = (f"{error.filename} does not exist; spam.csv.README says how to get messages, train without a file "
                   "makes up its own, and train writes the checkpoint")
     except (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        reason = str(error).partition("\n")[0] or repr(error)
-    print(f"elman_min.py: {reason}", file=sys.stderr)
+        reason = str(error).partition("\n")[0] or "not enough memory"
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # the reader of our output has gone, or its disk is full; what is left goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"elman_min.py: {' '.join(reason.split())}", file=sys.stderr)
     return 2
 
 
