@@ -167,7 +167,7 @@ def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFr
 
 
 class Batches(Dataset):
-    """Pairs of token numbers (T,) and a value, in batches of messages about as long, to need little padding.
+    """Pairs of token numbers (T,) and a value, in batches of about the same length, to need little padding.
 
     A batch is `(x, lengths, values)`: int64 (B, T), its rows made equal in length with 0 behind the last words
     (padding: no answer is read from it, so `<UNK>` may be 0 too); int64 (B,), both. It has at most
@@ -286,7 +286,8 @@ def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden
     model = ElmanRNN(len(vocabulary), hidden_size).to(device)
     steps = len(Batches(pairs, batch_size))
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate, how far a step goes, rises, then falls to almost 0 (Smith and Topin 2018). In 5, torch fails.
+    # The learning rate, how far a step goes, rises, then falls to almost 0 (Smith and Topin 2018). The schedule
+    # has 6 steps or more, for with 5 torch divides by 0.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, max(epochs * steps, 6), pct_start=0.2)
     for epoch in range(epochs):
         shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
@@ -525,7 +526,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(argv)
         args.device = find_device(args.device)
         args.run(args)
-        sys.stdout.flush()
+        sys.stdout.flush()  # here a reader that has gone decides the status; below, it is too late
         return 0
     except KeyboardInterrupt:
         return 130
