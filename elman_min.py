@@ -1,554 +1,450 @@
 # SPDX-License-Identifier: MIT
-"""Elman's recurrent network, from raw matrices, telling spam from ham in text messages.
+"""Elman's recurrent network in plain PyTorch tensors, trained to classify text messages
+as spam (unwanted advertising and scams) or ham (the rest).
 
-The whole network is two equations. At step t it reads the word x_t; the state h_t is what it remembers:
+The network (Elman, Finding Structure in Time, Cognitive Science 14, 1990) reads a message
+token by token, as split by `tokenize`. Step t combines the token x_t with the hidden state
+h_{t-1}, its memory of earlier tokens:
 
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
-    y_t = sigmoid(h_t W_hy + b_y)                    the probability of spam, after t words
+    y_t = sigmoid(h_t W_hy + b_y)
 
-tanh squeezes each number into -1 to 1, sigmoid into 0 to 1; what goes into the sigmoid is the logit.
-Shapes: B messages in a batch, T words, V tokens, I inputs (V for words), H units of the state, O outputs,
-N messages; a vector is a row.
+    x_t   (I,)    input, one-hot: 1 at the token's id, 0 at the I - 1 other ids
+    h_t   (H,)    hidden state
+    y_t   (O,)    output: the probability of spam after t tokens (O = 1)
+    W_xh  (I, H)  input weights
+    W_hh  (H, H)  recurrent weights
+    b_h   (H,)    hidden bias
+    W_hy  (H, O)  output weights
+    b_y   (O,)    output bias
 
-Jeffrey L. Elman: Finding Structure in Time. Cognitive Science 14 (1990), 179-211.
+tanh maps into (-1, 1), sigmoid into (0, 1). The input to the sigmoid is the logit.
+Training adjusts every W and b, the weights.
 
-    python elman_min.py train spam.csv       learn from a file; without one, from messages made up here
-    python elman_min.py test "Some text"     the probability of spam after each word
+    python elman_min.py train spam.csv
+    python elman_min.py test spam.csv
+    python elman_min.py predict "Text WIN to 80082"
 """
 import argparse
-import contextlib
-import csv
 import io
-import math
 import os
 import random
 import re
+import shlex
+import shutil
+import signal
 import sys
-import time
-import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
 
-import pandas as pd
+import pandas as pd  # pip install -r requirements.txt
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-# ------------------------------------------------------------------------------------------- words
-
-
-class Vocabulary:
-    """The tokens that have a number. All others share number 0, `<UNK>`, which no message can spell.
-
-    A token seen fewer than `min_count` times has none. So `<UNK>` occurs in the messages that the network
-    learns from, and `train` hides further words under it: so it learns what an unknown word may mean.
-    """
-
-    def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
-        self.token_to_idx: dict[str, int] = {}
-        self.idx_to_token: list[str] = []
-        self.add_token("<UNK>")
-        for token, count in Counter(token for m in messages for token in self.tokenize(m)).items():
-            if count >= min_count:
-                self.add_token(token)
-
-    @staticmethod
-    def tokenize(message: str) -> list[str]:
-        """Words, runs of digits and runs of one other mark, in small letters, from any string.
-
-        Each digit becomes 0: the length of a number is a hint, its digits are not. All else is cut after
-        six characters: a plain stemmer, so that what was learned of "winner" serves for "winners".
-        """
-        text = re.sub(r"\d", "0", message.lower())
-        tokens = [match[0] for match in re.finditer(r"[^\W0_]+|0+|([^\w\s]|_)\1*", text)]
-        return [token if token[0] == "0" else token[:6] for token in tokens]
-
-    def add_token(self, token: str) -> int:
-        """The number of `token`; if it has none yet, it gets the next one."""
-        if token not in self.token_to_idx:
-            self.token_to_idx[token] = len(self.idx_to_token)
-            self.idx_to_token.append(token)
-        return self.token_to_idx[token]
-
-    def encode(self, message: str) -> torch.Tensor:
-        """int64 (T,), T >= 1: a message without words is one `<UNK>`."""
-        return torch.tensor([self.token_to_idx.get(token, 0) for token in self.tokenize(message)] or [0])
-
-    def decode(self, ids: Iterable[int] | torch.Tensor) -> list[str]:
-        """The T tokens of the numbers `ids` (T,). Raises IndexError where a number is too high."""
-        return [self.idx_to_token[i] for i in ids]
-
-    def one_hot(self, message: str) -> torch.Tensor:
-        """float (T, V), the input as Elman had it: at each word 1 for its token, else 0."""
-        return nn.functional.one_hot(self.encode(message), len(self)).float()
-
-    def __len__(self) -> int:
-        return len(self.idx_to_token)
-
-
-tokenize = Vocabulary.tokenize
-
-# ---------------------------------------------------------------------------------------- messages
-
-
-def as_text(data: bytes) -> str:
-    """UTF-8, with or without a byte order mark; what is not that, as ISO-8859-1, which takes any bytes."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("iso-8859-1")
-
-
-def read_messages(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A file's messages: columns `target` (0 ham, 1 spam) and `message`.
-
-    Takes quoted CSV, as Kaggle's spam.csv (`;` will do for a comma), and unquoted tab-separated text, as
-    SMSSpamCollection, with or without a header. The labels are the column of ham and spam in any case, the
-    messages the other column with the most text; further columns are left out. Raises OSError where the
-    file cannot be read, ValueError where it holds something else.
-    """
-    text = as_text(Path(path).read_bytes())
-    if "\0" in text:
-        raise ValueError(f"{path} is not text; save it as CSV in UTF-8")
-    separator = (re.findall("[\t,;]", text.lstrip("\r\n").partition("\n")[0]) or [","])[0]
-    try:
-        frame = pd.read_csv(io.StringIO(text), sep=separator, quoting=3 if separator == "\t" else 0,  # 3: none
-                            header=None, dtype=str, na_filter=False)
-        if separator != "\t":  # pandas would take a quote left open to be closed by the next one, rows further down
-            csv.field_size_limit(len(text) + 1)
-            list(csv.reader(io.StringIO(text, None), delimiter=separator, strict=True))
-    except (ValueError, csv.Error) as error:  # no row, a row with too many columns, a quote left open
-        raise ValueError(f"{path} is empty or broken: {str(error).rpartition('C error: ')[2].strip()}") from None
-    labels = frame.apply(lambda column: column.str.strip().str.lower())
-    column = labels.isin(["ham", "spam"]).sum().idxmax()
-    known = labels[column].isin(["ham", "spam"])
-    if frame.shape[1] < 2 or not known.any():
-        raise ValueError(f"{path} needs a column of ham and spam beside one of messages; "
-                         f"found {frame.shape[1]} columns in {len(frame)} rows")
-    wrong = known.index[~known].drop(0, errors="ignore")  # in row 0 it is the header
-    if len(wrong):
-        raise ValueError(f"{path}: row {wrong[0] + 1} is labelled {str(frame.at[wrong[0], column])[:40]!r}, "
-                         "expected ham or spam")
-    texts = frame[known].drop(columns=column)
-    message = texts[texts.apply(lambda column: column.str.len().sum()).idxmax()]
-    return pd.DataFrame({"target": (labels[column][known] == "spam").astype(int), "message": message}
-                        ).reset_index(drop=True)
-
-
-def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
-    """`n` made-up rows like those of `read_messages`: advance-fee scams, and honest twins of the same words.
-
-    A scam has you pay first and collect later. Counting words cannot tell it from its twin; only memory
-    can. Elman made his sentences from such templates (1990, Tables 3 and 4).
-    """
-    draw = random.Random(seed).choice
-    rows: list[tuple[int, str]] = []
-    while len(rows) < n:
-        hello = draw(["hello,", "dear friend,", "good news:", "hi again,", "dear customer,", "as agreed,"])
-        pay = draw(["pay", "send", "wire", "settle"]) + draw([" the fee", " the tax", " the charge", " the duty"])
-        get = draw(["get", "claim", "fetch", "collect"]) + draw([" the prize", " the gold", " the car", " the phone"])
-        bye = draw(["today", "by friday", "thank you", "see you soon", "best wishes", "and call me then"])
-        rows += [(1, f"{hello} {pay} then {get} {bye}"), (0, f"{hello} {get} then {pay} {bye}")]
-    return pd.DataFrame(rows[:n], columns=["target", "message"])
-
-
-def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(train, test): the rows to learn from, and about one in `folds` to be judged by.
-
-    A hash of its text decides where a message goes. So its repeats go with it, and no text is both learned
-    and judged by; the order of the rows is no matter; and `test` finds the same rows again.
-    """
-    hashes = [zlib.crc32(message.encode("utf-8", "surrogatepass")) for message in frame["message"]]
-    held_out = pd.Series(hashes, index=frame.index, dtype="int64") % folds == fold
-    return frame[~held_out], frame[held_out]
-
-
-class Batches(Dataset):
-    """Pairs of token numbers (T,) and a value, in batches of about the same length, to need little padding.
-
-    A batch is `(x, lengths, values)`: int64 (B, T), its rows made equal in length with 0 behind the last words
-    (padding: no answer is read from it, so `<UNK>` may be 0 too); int64 (B,), both. It has at most
-    `batch_size` messages and `max_words` words, padding counted; a longer message comes alone.
-    """
-
-    def __init__(self, pairs: Iterable[tuple[torch.Tensor, int]], batch_size: int, max_words: int = 4096):
-        self.batches: list[list[tuple[torch.Tensor, int]]] = []
-        for pair in sorted(pairs, key=lambda pair: pair[0].numel()):
-            if not self.batches or len(self.batches[-1]) >= min(batch_size, max_words // pair[0].numel()):
-                self.batches.append([])
-            self.batches[-1].append(pair)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        ids, values = zip(*self.batches[i])
-        return (nn.utils.rnn.pad_sequence(list(ids), batch_first=True),
-                torch.tensor([x.numel() for x in ids]), torch.tensor(values))
-
-
-# ------------------------------------------------------------------------------------- the network
-
+# ---- Network ----
 
 class ElmanRNN(nn.Module):
-    """Elman's simple recurrent network (1990, Figure 2): a hidden layer that reads its own previous state.
+    """Elman's simple recurrent network: a hidden layer that feeds back into itself.
 
-        h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
-        y_t = sigmoid(h_t W_hy + b_y)
+    h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h), logits_t = h_t W_hy + b_y. Elman used a sigmoid,
+    not tanh, and treated h_{t-1} as a constant in training; we backpropagate through time.
 
-    The state h_t (B, hidden_size) is its memory: all that it keeps, at step t, of x_1 to x_t. Elman had
-    a sigmoid for tanh, and took h_{t-1} as given in learning; today the gradient goes on through it, to x_1.
+    `x` is a batch of B sequences of T >= 1 steps: int64 ids (B, T) or float vectors (B, T,
+    input_size). `hidden` (B, hidden_size) is h_0, by default 0. Returns the logits (B, T,
+    output_size) and h_T. The network is causal: step t sees x_1 to x_t only. So padding at
+    the end changes no earlier logits, but it does change h_T. To continue a sequence, pass
+    `hidden=h_T.detach()`. Export by torch.export or ONNX makes T constant; torch.jit.script
+    (deprecated) does not.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
         super().__init__()
-        bound = hidden_size**-0.5  # random, or all units would learn alike; small, or tanh would be flat
+        k = hidden_size**-0.5  # random to break symmetry, small so that tanh does not saturate
+        self.W_xh = nn.Parameter(torch.empty(input_size, hidden_size).uniform_(-k, k))
+        self.W_hh = nn.Parameter(torch.empty(hidden_size, hidden_size).uniform_(-k, k))
+        self.b_h = nn.Parameter(torch.empty(hidden_size).uniform_(-k, k))
+        self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size).uniform_(-k, k))
+        self.b_y = nn.Parameter(torch.empty(output_size).uniform_(-k, k))
 
-        def uniform(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+    def extra_repr(self) -> str:
+        return "{}, {}, output_size={}".format(*self.W_xh.shape, len(self.b_y))
 
-        self.W_xh = uniform(input_size, hidden_size)
-        self.W_hh = uniform(hidden_size, hidden_size)
-        self.b_h = uniform(hidden_size)
-        self.W_hy = uniform(hidden_size, output_size)
-        self.b_y = uniform(output_size)
-
-    def forward(self, x: torch.Tensor, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """`x`: token numbers (B, T) or real vectors (B, T, input_size), T >= 1. `hidden`: the state to start
-        from (B, hidden_size), by default 0.
-
-        Returns the logits (B, T, output_size) of every step, and the state after step T, to go on from. No
-        step sees a later one: so padding, being behind the last word, changes no logit up to that word, and
-        the answer is that word's. The state returned has read the padding too.
-        """
-        x = x.transpose(0, 1)                                            # (T, B) or (T, B, I)
-        if x.is_floating_point():
-            x_h = x @ self.W_xh                                          # (T, B, H)
-        else:  # a one-hot vector times W_xh is one row of W_xh
-            x_h = nn.functional.embedding(x, self.W_xh)                  # (T, B, H)
-        h = x_h.new_zeros(x_h.shape[1:]) if hidden is None else hidden   # (B, H)
+    def forward(self, x: torch.Tensor, hidden: torch.Tensor | None = None
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.transpose(0, 1)  # (T, B) or (T, B, I)
+        # A one-hot vector times W_xh is a row of W_xh, so ids select rows.
+        x_h = x @ self.W_xh if x.dim() == 3 else nn.functional.embedding(x, self.W_xh)  # (T, B, H)
+        h = x_h.new_zeros(x_h.shape[1:]) if hidden is None else hidden  # (B, H)
         states = []
-        for a_t in x_h + self.b_h:                                       # (B, H): x_t W_xh + b_h
-            h = torch.tanh(torch.addmm(a_t, h, self.W_hh))               # tanh(a_t + h W_hh)
+        for x_t in x_h + self.b_h:                  # (B, H): x_t W_xh + b_h
+            h = torch.tanh(x_t + h @ self.W_hh)     # (B, H)
             states.append(h)
-        logits = torch.stack(states) @ self.W_hy + self.b_y              # (T, B, O)
+        logits = torch.stack(states) @ self.W_hy + self.b_y  # (T, B, O)
         return logits.transpose(0, 1), h
 
+def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
+    """Binary cross-entropy, averaged over the steps of each message, then over messages.
 
-def message_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The cross-entropy of `logits` (B, T) with `targets` (B,), 0 or 1: a scalar, the mean over messages.
-
-    At each word it is minus the log of the probability given to the truth: sigmoid(z) for spam, and for ham
-    1 - sigmoid(z) = sigmoid(-z). The loss takes the logits z, as sigmoid(-200) rounds to 0, whose log is infinite
-    and has no gradient to learn from; logsigmoid(-200) is -200, and its gradient 1. The mean is over the words
-    of a message, so that it learns to say early what it knows, then over messages; padding does not count.
+    logits (B, T); targets (B,), 0 for ham and 1 for spam; lengths (B,) before padding.
+    Cross-entropy is -log of the probability of the true class: sigmoid(logit) for spam,
+    sigmoid(-logit) for ham. logsigmoid stays finite where sigmoid underflows to 0.
     """
-    sign = 2 * targets[:, None] - 1                                      # (B, 1)
-    read = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]  # (B, T)
-    return -((nn.functional.logsigmoid(sign * logits) * read).sum(1) / lengths).mean()
+    mask = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]  # (B, T)
+    signed = (2 * targets[:, None] - 1) * logits  # (B, T), -logits for ham
+    return (-nn.functional.logsigmoid(signed) * mask).sum(1).div(lengths).mean()
 
+# ---- Vocabulary ----
+# Example, after `train spam.csv`: "Text WIN to 80082"
+# tokens  <length 0> <capitals 4> <digits 3> text win to 00000
+# ids     431 2040 70 31 21 20 32, int64 (T,) = (7,)
+# logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
-# --------------------------------------------------------------------------- learning and judging
+def tokenize(message: str) -> list[str]:
+    """Return length // 25, tenths of capitals, bit length of the digit count, and words.
 
-# A message is called spam above this probability. More than one half: a filter that blocks a friend's
-# message does more harm than one that lets an advertisement through. In cross-validation, on other splits
-# of the messages than those that README.md reports, F1 was best with it near .9, and lower at .95.
-THRESHOLD = 0.9
+    Digits become 0, so that numbers of equal length share a token. Others are truncated to
+    six characters, a crude stemmer: "winners" becomes "winner".
+    """
+    capitals = 10 * sum(map(str.isupper, message)) // (sum(map(str.isalpha, message)) or 1)
+    digits = sum(map(str.isdecimal, message)).bit_length()
+    text = re.sub(r"\d", "0", message.lower())
+    words = [match[0] for match in re.finditer(r"[^\W0_]+|0+|([^\w\s]|_)\1*", text)]
+    return [f"<length {len(message) // 25}>", f"<capitals {capitals}>", f"<digits {digits}>",
+            *(word if word[0] == "0" else word[:6] for word in words)]
 
+class Vocabulary:
+    """Map tokens to ids and back. Unknown tokens map to id 0, `<UNK>`.
 
-def train(frame: pd.DataFrame, *, epochs: int = 12, batch_size: int = 32, hidden_size: int = 32,
-          learning_rate: float = 3e-3, hide: float = 0.3, seed: int = 0,
-          device: str | torch.device = "cpu",
-          report: Callable[[ElmanRNN, Vocabulary, float, float], Any] = lambda *_: None,
+    Tokens seen fewer than `min_count` times in `messages` stay unknown.
+    """
+
+    def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
+        self.idx_to_token: list[str] = []
+        self.token_to_idx: dict[str, int] = {}
+        self.add_token("<UNK>")
+        for token, count in Counter(t for m in messages for t in tokenize(m)).items():
+            if count >= min_count:
+                self.add_token(token)
+
+    def __len__(self) -> int:
+        return len(self.idx_to_token)
+
+    def add_token(self, token: str) -> int:
+        """Add a token if it is new. Return its id."""
+        if token not in self.token_to_idx:
+            self.token_to_idx[token] = len(self)
+            self.idx_to_token.append(token)
+        return self.token_to_idx[token]
+
+    def encode(self, message: str) -> torch.Tensor:
+        """Return the token ids of a message, int64 (T,)."""
+        return torch.tensor([self.token_to_idx.get(token, 0) for token in tokenize(message)])
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """Return the tokens of ids (T,). Raises IndexError."""
+        return [self.idx_to_token[i] for i in ids]
+
+    def one_hot(self, message: str) -> torch.Tensor:
+        """Return a message as one-hot vectors, float (T, len(self))."""
+        return nn.functional.one_hot(self.encode(message), len(self)).float()
+
+# ---- Data ----
+
+def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
+    """Return `n` messages: scams (pay, then get) and their ham twins (get, then pay).
+
+    Twins differ only in word order, so a bag-of-words model cannot tell them apart.
+    """
+    draw = random.Random(seed).choice
+    slots = ["hello hi sir madam friend dear", "fee tax bill debt fine loan",
+             "prize gold car phone ring key", "ok bye today soon now thanks"]
+    rows: list = []
+    while len(rows) < n:
+        hi, fee, prize, bye = (draw(slot.split()) for slot in slots)
+        rows.append((1, f"{hi}, pay the {fee} then get the {prize}, {bye}"))
+        rows.append((0, f"{hi}, get the {prize} then pay the {fee}, {bye}"))
+    return pd.DataFrame(rows[:n], columns=["target", "message"])
+
+def read_messages(path: str | Path) -> pd.DataFrame:
+    """Read labeled messages into the columns `target` (0 ham, 1 spam) and `message`.
+
+    Accepts quoted CSV and unquoted tab-separated text. Labels are ham and spam, or 0 and 1.
+    Of the other columns, the longest holds the messages. Raises OSError or ValueError.
+    """
+    data = Path(path).read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("iso-8859-1")
+    sep = next((char for char in text.lstrip().partition("\n")[0] if char in "\t,;"), ",")
+    try:
+        table = pd.read_csv(io.StringIO(text), sep=sep, header=None, dtype=str, na_filter=False,
+                            quoting=3 if sep == "\t" else 0)  # 3: quotes are plain characters
+    except ValueError as error:  # pandas counts lines from 1 but rows from 0
+        reason = re.sub(r"(?<=row )\d+", lambda row: str(int(row[0]) + 1), str(error).strip())
+        raise ValueError(f"{path}: {reason}; put quotes around messages with commas") from None
+    cells = table.map(lambda cell: cell.strip().lower())
+    labels = max(["ham", "spam"], ["0", "1"], key=lambda pair: cells.isin(pair).sum().max())
+    label = cells.isin(labels).sum().idxmax()
+    labeled = cells[label].isin(labels)
+    texts = table[labeled].drop(columns=label)
+    if texts.empty:
+        raise ValueError(f"{path} needs a column of ham and spam and one of messages")
+    for row in table.index[~labeled].drop([0], errors="ignore"):  # row 0 may be a header
+        raise ValueError(f"{path}: row {row + 1} is labeled {str(table[label][row])[:40]!r}")
+    message = texts[texts.map(len).sum().idxmax()]
+    another_row = f'(?i)\n(?:[^\n]*{sep})?"?(?:ham|spam)"?[{sep}\r\n]'
+    for row in message.index[message.str.contains(another_row)]:
+        raise ValueError(f"{path}: is a quote in row {row + 1} not closed?")
+    target = (cells[label][labeled] == labels[1]).astype(int)
+    return pd.DataFrame({"target": target, "message": message}).reset_index(drop=True)
+
+def split(frame: pd.DataFrame, fold: int = 0, folds: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split into (train, test) by a hash of the message; test is fold `fold` of `folds`.
+
+    Duplicates land on the same side, so no message is in both, and row order does not
+    matter. Raises ValueError for a bad `fold`.
+    """
+    if fold not in range(folds):
+        raise ValueError(f"fold must be in range({folds}), got {fold}")
+    hashes = frame["message"].map(lambda message: zlib.crc32(message.encode(errors="replace")))
+    held_out = hashes % folds == fold
+    return frame[~held_out], frame[held_out]
+
+class PaddedBatches(Dataset):
+    """Fixed batches of messages of similar length, so that little padding is needed.
+
+    A batch is x (B, T), padded with 0; lengths (B,); targets (B,); all int64.
+    """
+
+    def __init__(self, frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int):
+        pairs = sorted(zip(map(vocabulary.encode, frame["message"]), frame["target"]),
+                       key=lambda pair: len(pair[0]))
+        self.batches = []
+        for i in range(0, len(pairs), batch_size):
+            ids, targets = map(list, zip(*pairs[i:i + batch_size]))
+            x = nn.utils.rnn.pad_sequence(ids, batch_first=True)
+            self.batches.append((x, torch.tensor(list(map(len, ids))), torch.tensor(targets)))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
+        return self.batches[i]
+
+# ---- Training and evaluation ----
+
+def train(frame: pd.DataFrame, *, epochs: int = 18, batch_size: int = 32, hidden_size: int = 32,
+          learning_rate: float = 3e-3, word_dropout: float = 0.3, seed: int = 0,
+          device: str = "cpu", report: Callable = lambda *_: None,
           ) -> tuple[ElmanRNN, Vocabulary]:
-    """A network that has learned from every row of `frame` (`target`, `message`), and its vocabulary.
+    """Train on all rows of `frame`. Return the model and the vocabulary.
 
-    A share `hide` of the words reads `<UNK>`, drawn anew in each epoch: so no verdict hangs on one word, and
-    `<UNK>` comes to mean "some word" (akin to the word dropout of Iyyer et al. 2015). `report(model,
-    vocabulary, epochs done, mean loss in this epoch)` is called after each step. Raises ValueError for a
-    setting out of range or a class without messages, FloatingPointError when the loss or its gradient is
-    no longer a number.
+    An epoch uses every message once. Each batch is one update of the weights, followed by
+    `report(epoch, batch, batches, mean_loss)`. `word_dropout` is the probability that a
+    token becomes `<UNK>`, so that no single word decides (cf. Iyyer et al. 2015). Raises
+    ValueError, or FloatingPointError if training diverges.
     """
-    for need, met in {"epochs of 1 or more": epochs >= 1, "a batch_size of 1 or more": batch_size >= 1,
-                      "a hidden_size from 1 to 1,000": 1 <= hidden_size <= 1000,
-                      "a learning_rate above 0": 0 < learning_rate < math.inf, "a hide from 0 to 1": 0 <= hide <= 1,
-                      "a seed from 0 to 2**32 - 1": 0 <= seed < 2**32,
-                      "both ham and spam": frame["target"].nunique() > 1}.items():
-        if not met:
-            raise ValueError(f"training needs {need}")
+    if set(frame["target"]) != {0, 1}:
+        raise ValueError("targets must be 0 (ham) and 1 (spam), both present")
+    torch.set_num_threads(1)  # more are slower
     torch.manual_seed(seed)
-    shuffle = random.Random(seed).shuffle
     vocabulary = Vocabulary(frame["message"])
-    pairs = [(vocabulary.encode(m), y) for m, y in zip(frame["message"], frame["target"].tolist())]
+    loader = DataLoader(PaddedBatches(frame, vocabulary, batch_size), batch_size=None, shuffle=True)
     model = ElmanRNN(len(vocabulary), hidden_size).to(device)
-    steps = len(Batches(pairs, batch_size))
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate, how far a step goes, rises, then falls to almost 0 (Smith and Topin 2018). The schedule
-    # has 6 steps or more, for with 5 torch divides by 0.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, max(epochs * steps, 6), pct_start=0.2)
-    for epoch in range(epochs):
-        shuffle(pairs)  # so that other messages of a length share a batch; the loader shuffles the batches
-        loader, mean_loss = DataLoader(Batches(pairs, batch_size), batch_size=None, shuffle=True), 0.0
-        for step, (x, lengths, y) in enumerate(loader, 1):
-            x = x.masked_fill(torch.rand(x.shape) < hide, 0)             # (B, T)
-            logits, _ = model(x.to(device))                              # (B, T, 1)
-            loss = message_loss(logits[..., 0], y.to(device), lengths.to(device))
+    # The learning rate, the size of updates, rises (warmup), then falls.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(loader))
+    for epoch in range(1, epochs + 1):
+        total = 0.0
+        for batch, tensors in enumerate(loader, 1):
+            x, lengths, targets = (tensor.to(device) for tensor in tensors)
+            x = x.masked_fill(torch.rand(x.shape, device=device) < word_dropout, 0)
+            logits = model(x)[0][..., 0]  # (B, T)
+            if epoch > 0.8 * epochs:
+                # A loss at every step helps at first, but trains early, overconfident decisions.
+                # In the last fifth only the last step counts, so the loss drops.
+                logits, lengths = logits.gather(1, lengths[:, None] - 1), torch.ones_like(lengths)
+            loss = sequence_loss(logits, targets, lengths)
             optimizer.zero_grad()
-            # The gradient says how the loss changes as each weight grows; Adam moves the weights against it.
-            # As h_t is made from h_{t-1}, the gradient is worked out backwards through time, from last word to
-            # first, times W_hh at every word. So it may vanish or explode (Bengio et al. 1994): one longer
-            # than 1 is cut to 1 (Pascanu et al. 2013).
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            if not (loss + norm).isfinite():
-                raise FloatingPointError(f"the loss is not a number; try a learning rate below {learning_rate:g}")
-            optimizer.step()
+            # Backpropagation through time: the chain rule, from the last step back to the
+            # first. Each step multiplies the gradient by diag(1 - h^2) W_hh^T, so it may
+            # vanish or explode (Bengio et al. 1994). Clipping the norm of all gradients to
+            # 1 limits explosion (Pascanu et al. 2013), not vanishing. The tests derive the
+            # gradient by hand.
+            loss.backward()  # computes the gradient, d loss / d weight
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()  # moves each weight against its recent gradients
             schedule.step()
-            mean_loss += (loss.item() - mean_loss) / step
-            report(model, vocabulary, epoch + step / steps, mean_loss)
+            total += loss.item()
+            report(epoch, batch, len(loader), total / batch)
+        if not all(weight.isfinite().all() for weight in model.parameters()):
+            raise FloatingPointError("training diverged; lower learning_rate")
     return model, vocabulary
 
-
 @torch.no_grad()
-def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Sequence[str]) -> torch.Tensor:
-    """The probability that each message is spam, float (N,), in their order: y at each one's own last word."""
-    probability = torch.zeros(len(messages))
-    pairs = [(vocabulary.encode(message), i) for i, message in enumerate(messages)]
-    own = torch.Generator()  # so that judging in between does not change what training draws
-    for x, lengths, i in DataLoader(Batches(pairs, 256), batch_size=None, generator=own):
-        logits, _ = model(x.to(model.W_xh.device))                       # (B, T, 1)
-        probability[i] = torch.sigmoid(logits[torch.arange(len(x)), lengths - 1, 0]).float().cpu()
-    return probability
-
+def predict(model: ElmanRNN, vocabulary: Vocabulary, messages: Iterable[str]) -> torch.Tensor:
+    """Return the probability that each of N messages is spam, float (N,), in input order."""
+    if isinstance(messages, (str, pd.DataFrame)):
+        raise TypeError('pass a list of messages: ["a text"] or frame["message"]')
+    ids = (vocabulary.encode(message).to(model.W_xh.device) for message in messages)
+    return torch.tensor([model(x[None])[0][0, -1, 0].sigmoid().item() for x in ids])
 
 def evaluate(probability: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
-    """How right it is to call spam what is above THRESHOLD; `probability` and `target` (0 or 1) are (N,).
+    """Return classification metrics for `probability` and `target` (0 or 1), both (N,).
 
-    TP and FN count spam caught and missed, TN and FP ham let through and blocked; 0/0 counts as 0. The
-    Matthews correlation, spam caught (recall) and ham blocked are those of Almeida et al. (2011, section 4).
+    Spam is the positive class; `mcc` is the Matthews correlation coefficient, `fpr` the
+    false positive rate. 0 / 0 counts as 0.
     """
-    called, spam = probability > THRESHOLD, target > 0.5
-    tp, fp = int((called & spam).sum()), int((called & ~spam).sum())
-    fn, tn = int(spam.sum()) - tp, int((~spam).sum()) - fp
-    matthews = (tp * tn - fp * fn) / (math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) or 1)
-    return {"accuracy": (tp + tn) / (len(spam) or 1), "precision": tp / (tp + fp or 1),
-            "recall": tp / (tp + fn or 1), "F1": 2 * tp / (2 * tp + fp + fn or 1), "Matthews": matthews,
-            "ham blocked": fp / (fp + tn or 1), "TP": tp, "FP": fp, "FN": fn, "TN": tn}
+    p, t = probability > 0.5, target == 1
+    tp, fp, fn, tn = (int((a & b).sum()) for a in (p, ~p) for b in (t, ~t))
+    mcc = (tp * tn - fp * fn) / (((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5 or 1)
+    return {"accuracy": (tp + tn) / (len(target) or 1), "precision": tp / (tp + fp or 1),
+            "recall": tp / (tp + fn or 1), "f1": 2 * tp / (2 * tp + fp + fn or 1), "mcc": mcc,
+            "fpr": fp / (fp + tn or 1), "tp": tp, "fp": fp, "fn": fn, "tn": tn}
 
+# ---- Checkpoints ----
 
-# ----------------------------------------------------------------------------------------- keeping
+def save(path: str | Path, model: ElmanRNN, vocabulary: Vocabulary) -> None:
+    """Write a checkpoint: the weights and the tokens. Raises OSError."""
+    with open(f"{path}.tmp", "wb") as file:
+        torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
+    os.replace(f"{path}.tmp", path)  # atomic
 
-
-def save(path: str | os.PathLike[str], model: ElmanRNN, vocabulary: Vocabulary) -> None:
-    """Writes a checkpoint beside `path`, then moves it there: whole, or not at all. Raises OSError."""
-    beside, data = Path(f"{os.fspath(path)}.{os.getpid()}"), io.BytesIO()
-    torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, data)
-    try:
-        beside.write_bytes(data.getvalue())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> tuple[ElmanRNN, Vocabulary]:
-    """What `save` wrote. Raises OSError where there is no such file, ValueError where it holds something else.
-
-    A pickle may name any function to be called when it is read; `weights_only=True` reads tensors and text.
-    """
-    data = io.BytesIO(Path(path).read_bytes())
-    try:
-        kept = torch.load(data, map_location=device, weights_only=True)
-        vocabulary = Vocabulary()
-        for token in kept["tokens"]:
+def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
+    """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
+    file, vocabulary = io.BytesIO(Path(path).read_bytes()), Vocabulary()
+    try:  # weights_only=True, because a full pickle can run code
+        data = torch.load(file, map_location="cpu", weights_only=True)
+        for token in data["tokens"]:
             vocabulary.add_token(token)
-        model = ElmanRNN(len(vocabulary), *kept["weights"]["W_hy"].shape).to(device)
-        model.load_state_dict(kept["weights"])
-        return model, vocabulary
-    except Exception as error:  # which of a dozen kinds depends on what is wrong with the bytes
-        raise ValueError(f"{path} is no checkpoint, or is cut short; name another with --model") from error
+        model = ElmanRNN(len(vocabulary), *data["weights"]["W_hy"].shape)
+        model.load_state_dict(data["weights"])
+    except RuntimeError as error:  # such as a shape mismatch
+        raise ValueError(f"{path}: {error}") from None
+    except Exception:  # of many types
+        raise ValueError(f"{path} is not a checkpoint of this program") from None
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        raise ValueError(f"{path} has infinite or NaN weights")
+    return model.to(device), vocabulary
 
+# ---- Command line ----
+# Nothing new about networks follows: options, files and printing.
 
-# -------------------------------------------------------------------------------- the command line
-# Nothing new about networks from here on: what was typed, and what to print.
+CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
-RECIPE = train.__kwdefaults__ or {}  # the settings of train and their defaults
+def number(low, high):
+    def number(text):
+        if low <= (value := type(low)(text)) <= high:
+            return value
+        raise argparse.ArgumentTypeError(f"{text} is not from {low} to {high}")
+    return number
 
+def print_metrics(model, vocabulary, frame):
+    target = torch.tensor(frame["target"].tolist())
+    p = predict(model, vocabulary, frame["message"])
+    metrics = [evaluate(p, target), evaluate(0 * p, target)]
+    table = pd.DataFrame(metrics, index=["model", "always ham"]).astype(object).T
+    print(table.to_string(float_format="{:.4f}".format))
+    if metrics[0] == metrics[1] and target.any():
+        print("Always predicts ham: try more messages or epochs.")
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; {self.prog} --help says more")
+def run_train(csv, model, **options):
+    path = Path(model or ("elman_min.pt" if csv else "toy.pt"))
+    if path.suffix != ".pt" or path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"--model {path} must be a .pt file in an existing folder")
+    frame = read_messages(csv) if csv else toy_messages(2000, options["seed"])
+    frame = frame.drop_duplicates("message")
+    fit, held_out = split(frame)
+    if held_out["target"].nunique() < 2:
+        raise ValueError("too few ham or spam messages to split")
+    spam = frame["target"].sum()
+    print(f"{len(frame) - spam:,} ham and {spam:,} spam, duplicates dropped\n"
+          f"training on {len(fit):,}, holding out {len(held_out):,}; device {options['device']}")
 
+    def report(epoch, batch, batches, loss):
+        if batch == batches or (batch % 200 == 0 and sys.stdout.isatty()):
+            print(f"epoch {epoch}/{options['epochs']}, batch {batch}/{batches}, loss {loss:.4f}",
+                  end="\n" if batch == batches else "\r", flush=True)
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    both = Parser(add_help=False)
-    both.add_argument("--model", default="elman_min.pt", metavar="FILE", help="the checkpoint (%(default)s)")
-    both.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps", "xpu"],
-                      help="where to compute; auto: on the accelerator if there is one, else on the CPU")
-    top = Parser(prog="elman_min.py", description="An Elman network that tells spam from ham in text messages.")
-    commands = top.add_subparsers(metavar="train|test", required=True)
-    about = "Learn from labelled messages, judge by some held out, keep a checkpoint."
-    command = commands.add_parser("train", parents=[both], help=f"{about} See train --help.", description=about)
-    command.set_defaults(run=run_train)
-    command.add_argument("csv", nargs="?", metavar="CSV", help="messages labelled ham and spam, comma- or "
-                         "tab-separated (spam.csv.README says where to get some); without it, made-up ones")
-    command.add_argument("--balance", action="store_true", help="learn from as many ham as spam, drop the rest")
-    for name, what in {"epochs": "times to read all messages", "batch_size": "most messages a step",
-                       "hidden_size": "numbers in the state", "learning_rate": "highest learning rate",
-                       "seed": "same seed and same CPU, same weights"}.items():
-        command.add_argument("--" + name.replace("_", "-"), metavar="N", type=type(RECIPE[name]),
-                             default=RECIPE[name], help=f"{what} (%(default)s)")
-    about = "Judge texts, the messages of a file, or those that come down a pipe."
-    command = commands.add_parser("test", parents=[both], help=f"{about} See test --help.", description=about)
-    command.set_defaults(run=run_test)
-    command.add_argument("--all", action="store_true", help="judge by every row of CSV, not just those held out")
-    command.add_argument("what", nargs="+", metavar="TEXT | CSV | -", help=
-                         "TEXT: show the probability of spam after each word (put -- before a text that begins "
-                         "with -). CSV, any file that exists or a name in .csv or .tsv: judge by its labels. "
-                         "-: read a message a line, write spam or ham, the probability, and the message, with "
-                         "tabs between")
-    return top.parse_args(argv)
+    network, vocabulary = train(fit, report=report, **options)
+    save(path, network, vocabulary)
+    print_metrics(network, vocabulary, held_out)
+    texts = ["Text WIN to 80082"] if csv else frame["message"][:2]
+    print("next: python", shlex.join(["elman_min.py", "predict", "--model", str(path), *texts]))
 
-
-def find_device(name: str) -> torch.device:
-    best = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    if name not in ("auto", "cpu", best.type):
-        raise ValueError(f"this machine has no {name} device; --device auto takes the best it has")
-    return torch.device("cpu") if name == "cpu" else best
-
-
-def run_train(args: argparse.Namespace) -> None:
-    folder, name = os.path.split(args.model)
-    if not name or not os.access(os.path.join(folder, "."), os.W_OK):
-        raise ValueError(f"--model '{args.model}' is no file in a folder that exists and can be written to")
-    with contextlib.suppress(FileNotFoundError):
-        load(args.model)  # what is no checkpoint is not ours to overwrite
-    if args.csv is not None:
-        source, frame = args.csv, read_messages(args.csv)
-    else:
-        source, frame = "made up", toy_messages(2000, args.seed)
-        print("No file given, so here are scams, and honest twins of the same words:\n"
-              f"  spam  {frame['message'][0]}\n  ham   {frame['message'][1]}\n"
-              "Whoever counts words is right half the time; it takes a memory of their order.\n")
-    rows, frame = len(frame), frame.drop_duplicates("message")
-    print(f"{source}: {rows:,} rows, {rows - len(frame):,} repeats dropped, {len(frame):,} messages")
-    for label, share in (("ham", 1 - frame["target"].mean()), ("spam", frame["target"].mean())):
-        print(f"  {label:<4}{share * len(frame):>9,.0f}{share:>8.1%}  {'█' * round(40 * share)}")
-    learn, held_out = split(frame)
-    if learn["target"].nunique() < 2 or held_out["target"].nunique() < 2:
-        raise ValueError(f"{source}: too few messages of ham or spam to learn from some and hold out others")
-    if args.balance:
-        learn = learn.groupby("target").sample(min(learn["target"].value_counts()), random_state=args.seed)
-    print(f"learning from {len(learn):,}, judged by {len(held_out):,} held out; device {args.device}")
-    messages, target = held_out["message"].tolist(), torch.tensor(held_out["target"].tolist())
-    learned: list[Any] = []  # for Ctrl-C: the network and its vocabulary so far
-    start = time.monotonic()
-
-    def report(model: ElmanRNN, vocabulary: Vocabulary, done: float, loss: float) -> None:
-        learned[:] = model, vocabulary
-        epoch, seconds = f"epoch {math.ceil(done):>3}/{args.epochs}", time.monotonic() - start
-        if done.is_integer():
-            f1 = evaluate(predict(model, vocabulary, messages), target)["F1"]
-            print(f"{epoch}  loss {loss:.4f}  held-out F1 {f1:.4f}  {seconds:5.1f} s", flush=True)
-        elif sys.stdout.isatty() and seconds > 2 * math.ceil(done):  # epochs of more than 2 s
-            print(f"{epoch}  {done % 1:.0%}", end="\r", flush=True)
-
-    try:
-        model, vocabulary = train(learn, report=report, **{name: vars(args)[name] for name in RECIPE if name in args})
-    except (KeyboardInterrupt, OSError) as stop:  # OSError: there is nobody left to print to
-        if learned and (isinstance(stop, KeyboardInterrupt) or not os.path.exists(args.model)):
-            save(args.model, *learned)
-            print(f"\nstopped; what it has learned so far is in {args.model}", flush=True)
-        raise
-    save(args.model, model, vocabulary)
-    print_figures(predict(model, vocabulary, messages), target)
-    print(f'saved as {args.model}; python elman_min.py test "some text" shows what it thinks')
-
-
-def print_figures(probability: torch.Tensor, target: torch.Tensor) -> None:
-    network, always_ham = evaluate(probability, target), evaluate(torch.zeros(len(target)), target)
-    print(f"\nspam is above {THRESHOLD:.2f}  network  always ham")
-    for name, what in (("accuracy", "of all, called right"), ("precision", "of what is called spam, spam"),
-                       ("recall", "of the spam, caught"), ("F1", "harmonic mean of these two"),
-                       ("Matthews", "correlation of call and truth"), ("ham blocked", "of the ham, called spam")):
-        print(f"{name:<16}{network[name]:>10.4f}{always_ham[name]:>12.4f}  {what}")
-    print("spam: {TP} caught, {FN} missed; ham: {TN} let through, {FP} blocked\n".format(**network))
-
-
-def run_test(args: argparse.Namespace) -> None:
-    model, vocabulary = load(args.model, args.device)
-    for what in args.what:
-        if what == "-":
-            for lines in lines_at_hand(sys.stdin.buffer):
-                for line, p in zip(lines, predict(model, vocabulary, lines).tolist()):
-                    print(f"{'spam' if p > THRESHOLD else 'ham'}\t{p:.4f}\t{line}")
-                sys.stdout.flush()
-        elif os.path.exists(what) and not os.path.isdir(what) or what.lower().endswith((".csv", ".tsv")):
-            frame = read_messages(what)
-            part = frame if args.all else split(frame.drop_duplicates("message"))[1]
-            print(f"{what}: {len(frame):,} rows, judged by {'all' if args.all else f'the {len(part):,} held out'}")
-            print_figures(predict(model, vocabulary, part["message"].tolist()), torch.tensor(part["target"].tolist()))
-        else:
-            print_words(model, vocabulary, what)
-
-
-def lines_at_hand(stream: Any) -> Iterator[list[str]]:
-    """The lines of a byte stream as they arrive, in lists: it never waits for the end of the stream."""
-    rest = b""
-    while chunk := stream.read1(1 << 16):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield [as_text(line).rstrip("\r") for line in lines]
-    if rest:
-        yield [as_text(rest)]
-
+def run_test(csv, model, device, all):
+    frame = read_messages(csv)
+    if not all:
+        frame = split(frame.drop_duplicates("message"))[1]
+    print_metrics(*load(model, device), frame)
 
 @torch.no_grad()
-def print_words(model: ElmanRNN, vocabulary: Vocabulary, message: str) -> None:
-    logits, _ = model(vocabulary.encode(message).to(model.W_xh.device)[None])    # (1, T, 1)
-    cells = []
-    for token, p in zip(tokenize(message) or ["<UNK>"], torch.sigmoid(logits[0, :, 0]).tolist()):
-        cell = f"{token if token.isprintable() else '?':>13.13} {p:.2f}"
-        if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-            red = round(5 * p)  # the terminal's 6 x 6 x 6 colours, from green to red
-            cell = f"\x1b[38;5;{16 + 36 * red + 6 * (5 - red)}m{cell}\x1b[0m"
-        cells.append(cell)
-    for i in range(0, len(cells), 4):
-        print("".join(cells[i:i + 4]))
-    print(f"{'spam' if p > THRESHOLD else 'ham'}: {p:.4f} after the last word; spam is above {THRESHOLD:.2f}\n")
+def run_predict(text, model, device):
+    network, vocabulary = load(model, device)
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.getenv("TERM") != "dumb"
+    columns = shutil.get_terminal_size().columns // 20 or 1
 
+    def paint(cell, p):  # red or green, legible on black and on white
+        return f"\x1b[38;5;{160 if p > 0.5 else 28}m{cell}\x1b[0m" if color else cell
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, 2 after a line on stderr, 130 after Ctrl-C, 141
-    where whoever read its output has gone."""
+    stdin = (line.decode("utf-8-sig", "replace").rstrip() for line in sys.stdin.buffer)
+    for message in stdin if text == ["-"] else text:
+        ids = vocabulary.encode(message).to(device)
+        y = network(ids[None])[0].sigmoid().flatten().tolist()
+        verdict = "spam" if y[-1] > 0.5 else "ham"
+        if text == ["-"]:
+            print(verdict, f"{y[-1]:.4f}", message.translate(CONTROL), sep="\t", flush=True)
+            continue
+        cells = [f"{t.translate(CONTROL):>15.14} {p:.2f}" for t, p in zip(tokenize(message), y)]
+        for i in range(0, len(cells), columns):
+            print(*map(paint, cells[i:i + columns], y[i:]), sep="")
+        print(paint(f"{verdict}: {y[-1]:.4f}\n", y[-1]))
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line. Return the exit status: 0, 2 for an error, 130 for Ctrl-C."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="run", required=True)
+    best = (torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")).type
+    add = commands.add_parser("train", help="train and save a model").add_argument
+    add("csv", nargs="?", help="labeled messages (default: toy messages)")
+    for name, default, low, high, text in (
+            ("--epochs", 18, 1, 10**6, "passes over the data"),
+            ("--batch-size", 32, 1, 10**6, "messages per update"),
+            ("--hidden-size", 32, 1, 1000, "hidden units"),
+            ("--learning-rate", 3e-3, 1e-9, 1.0, "maximum learning rate"),
+            ("--word-dropout", 0.3, 0.0, 1.0, "share of tokens made <UNK>"),
+            ("--seed", 0, 0, 2**32 - 1, "random seed")):
+        add(name, type=number(low, high), default=default, help=f"{text} (%(default)s)")
+    add = commands.add_parser("test", help="evaluate a saved model").add_argument
+    add("csv", help="labeled messages")
+    add("--all", action="store_true", help="test on all rows")
+    add = commands.add_parser("predict", help="classify messages").add_argument
+    add("text", nargs="+", help="a message, or - to read lines from stdin")
+    for name, command in commands.choices.items():
+        file = None if name == "train" else "elman_min.pt"
+        command.add_argument("--model", default=file, help="checkpoint, a .pt file")
+        command.add_argument("--device", choices=sorted({"cpu", best}), default=best)
+    args = vars(parser.parse_args(argv))
+    runs: dict[str, Callable] = {"train": run_train, "test": run_test, "predict": run_predict}
     try:
-        args = parse(argv)
-        args.device = find_device(args.device)
-        args.run(args)
-        sys.stdout.flush()  # here a reader that has gone decides the status; below, it is too late
+        runs[args.pop("run")](**args)
         return 0
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 141
-    except FileNotFoundError as error:
-        reason = (f"{error.filename} does not exist; spam.csv.README says how to get messages, train without a file "
-                  "makes up its own, and train writes the checkpoint")
-    except (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        reason = str(error).partition("\n")[0] or "not enough memory"
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError:  # the reader of our output has gone, or its disk is full; what is left goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    print(f"elman_min.py: {' '.join(reason.split())}", file=sys.stderr)
-    return 2
-
+        status, reason = 130, "interrupted"
+    except (OSError, ValueError, FloatingPointError) as error:
+        status, reason = 2, str(error)
+        if isinstance(error, FileNotFoundError):
+            reason += "; data: see spam.csv.README, or train without; model: run train"
+    print("elman_min.py:", reason.translate(CONTROL), file=sys.stderr)
+    return status
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # whatever torch has to say of a broken checkpoint, load says
-    torch.set_num_threads(1)  # a step of this network is too little work to share
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where a terminal lacks a sign
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # exit quietly in `| head`
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # on ASCII terminals
     sys.exit(main())
