@@ -104,9 +104,9 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
 def tokenize(message: str) -> list[str]:
-    """Return length // 25, tenths of capitals, bit length of the digit count, and words.
+    """Return tokens for length, share of capitals and number of digits, then the words.
 
-    Digits become 0, so that numbers of equal length share a token. Others are truncated to
+    Digits become 0, so that numbers of equal length share a token. Other tokens are cut to
     six characters, a crude stemmer: "winners" becomes "winner".
     """
     capitals = 10 * sum(map(str.isupper, message)) // (sum(map(str.isalpha, message)) or 1)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Properties of elman_min.py, checked on generated inputs.
 
-The first 200 lines are a chapter about the network, to be read after elman_min.py. Each
-test states one property in its docstring; hypothesis generates the cases.
+The section Network is a chapter of its own, to be read after elman_min.py. Each test
+states a property in its docstring; hypothesis runs it on 25 cases drawn by @given.
 
     python -m pytest                    run all tests
-    python -m pytest -s -k xor          print the error of Elman's Figure 3
+    python -m pytest -s -k xor          print the XOR error curve (Elman 1990, Figure 3)
 
 Shapes: batch size B, steps T, input size I, hidden size H, output size O.
 """
@@ -43,7 +43,7 @@ sizes, seeds = st.integers(1, 5), st.integers(0, 2**32 - 1)
 
 @st.composite
 def networks(draw, output_size=sizes):
-    """Draw a network and inputs x (B, T, I) for it, in double precision."""
+    """Draw a network and inputs x (B, T, I) in float64. Also seeds torch's later numbers."""
     torch.manual_seed(draw(seeds))
     model = ElmanRNN(draw(sizes), draw(sizes), draw(output_size)).double()
     x = torch.randn(draw(sizes), draw(sizes), len(model.W_xh), dtype=torch.double)
@@ -51,10 +51,10 @@ def networks(draw, output_size=sizes):
 
 @given(networks())
 def test_matches_nn_rnn(case):
-    """With the same weights, the network computes what torch.nn.RNN computes."""
+    """With the same weights, the hidden states are those of torch.nn.RNN."""
     model, x = case
     rnn = nn.RNN(*model.W_xh.shape, batch_first=True).double()
-    # nn.RNN stores transposed weights and has a second bias, which is superfluous.
+    # In state_dict order: the weights, transposed, then two biases, one of them redundant.
     weights = model.W_xh.T, model.W_hh.T, model.b_h, torch.zeros_like(model.b_h)
     rnn.load_state_dict(dict(zip(rnn.state_dict(), weights, strict=True)))
     hidden = torch.rand(len(x), len(model.b_h), dtype=torch.double)
@@ -67,34 +67,35 @@ def bptt(model, x, targets, lengths):
     """Return the gradients of sequence_loss, derived by hand. x is (B, T, I).
 
     Write a_t = x_t W_xh + h_{t-1} W_hh + b_h, so that h_t = tanh(a_t), and z_t for the
-    logit h_t W_hy + b_y. By the chain rule, the gradient of the loss L with respect to a
-    quantity is the sum over everything computed from it:
+    logit h_t W_hy + b_y. The gradient of the loss L has, by the chain rule, one term for each
+    use of a quantity. Where v = u W, with row vectors, the term in dL/du is dL/dv W^T, and
+    the term in dL/dW is u^T dL/dv.
 
-    z_t is used in its own term of the loss only, -log sigmoid(z_t) for spam (y = 1) or
-    -log sigmoid(-z_t) for ham (y = 0). The derivative of log sigmoid(z) is sigmoid(-z),
-    and sigmoid(-z) = 1 - sigmoid(z). So both cases are
+    z_t is used in one term of the loss only, -w_t log sigmoid(z_t) for spam (y = 1) or
+    -w_t log sigmoid(-z_t) for ham (y = 0). Since sigmoid' = sigmoid (1 - sigmoid), the
+    derivative of log sigmoid(z) is 1 - sigmoid(z) = sigmoid(-z). Both cases give
         dL/dz_t = (sigmoid(z_t) - y) w_t      w_t = 1 / (B * length), 0 on padding
     h_t is used in z_t and, one step later, in a_{t+1}:
         dL/dh_t = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T
     a_t is used in h_t only, and the derivative of tanh(a) is 1 - tanh(a)^2:
         dL/da_t = dL/dh_t * (1 - h_t^2)       (elementwise)
     So dL/da_t needs dL/da_{t+1}: the loop runs from the last step back to the first. Each
-    step multiplies by W_hh^T and by 1 - h^2 <= 1, so over many steps the gradient vanishes
-    if W_hh is small, and may explode if it is large. All steps share the weights, whose
-    gradients are sums over the steps:
+    step multiplies what a later loss sends back by W_hh^T and 1 - h^2 <= 1. This vanishes if
+    all singular values of W_hh are below 1, and may explode if one is above 1. All steps
+    and messages share the weights, whose gradients are sums over both:
         dL/dW_xh = sum x_t^T dL/da_t          dL/dW_hy = sum h_t^T dL/dz_t
         dL/dW_hh = sum h_{t-1}^T dL/da_t      dL/db_y  = sum dL/dz_t
         dL/db_h  = sum dL/da_t
     """
     W_xh, W_hh, b_h, W_hy, b_y = (p.detach() for p in model.parameters())
     B, T, _ = x.shape
-    h = [x.new_zeros(B, len(W_hh))]                                     # h[t] is h_t
-    for t in range(T):
-        h.append(torch.tanh(x[:, t] @ W_xh + h[t] @ W_hh + b_h))        # (B, H)
+    h = [x.new_zeros(B, len(W_hh))]                     # h[t] is h_t, x[:, t - 1] is x_t
+    for t in range(1, T + 1):
+        h.append(torch.tanh(x[:, t - 1] @ W_xh + h[t - 1] @ W_hh + b_h))  # (B, H)
     grad = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     da = torch.zeros_like(h[0])                                         # dL/da_{T+1} = 0
     for t in range(T, 0, -1):
-        w = ((t <= lengths) / (B * lengths))[:, None]                   # (B, 1)
+        w = ((t <= lengths) / (B * lengths.double()))[:, None]          # (B, 1)
         dz = (torch.sigmoid(h[t] @ W_hy + b_y) - targets[:, None]) * w  # (B, 1)
         dh = dz @ W_hy.T + da @ W_hh.T                                  # (B, H)
         da = dh * (1 - h[t] ** 2)                                       # (B, H)
@@ -117,15 +118,14 @@ def test_bptt_by_hand_matches_autograd(case):
 
 @given(networks())
 def test_ids_match_one_hot_vectors(case):
-    """Token ids give the logits and the gradients of their one-hot vectors."""
+    """Token ids give the same logits and weight gradients as one-hot vectors."""
     model, x = case
     ids = torch.randint(0, len(model.W_xh), x.shape[:2])
     results = []
     for inputs in (ids, nn.functional.one_hot(ids, len(model.W_xh)).double()):
-        model.zero_grad()
         logits, h = model(inputs)
-        logits.sum().backward()
-        results.append((logits, h, *(p.grad.clone() for p in model.parameters())))
+        grads = torch.autograd.grad(logits.square().sum(), list(model.parameters()))
+        results.append((logits, h, *grads))
     torch.testing.assert_close(*results)
 
 @given(networks(), st.data())
@@ -140,7 +140,7 @@ def test_hidden_state_carries_over(case, data):
 
 @given(networks(), st.data())
 def test_is_causal(case, data):
-    """An input changes the logits of its own step and later ones, never of earlier ones."""
+    """An input changes the logits of its own step, never those of earlier steps."""
     model, x = case
     k = data.draw(st.integers(0, x.shape[1] - 1))
     changed = x.clone()
@@ -161,18 +161,18 @@ def test_padding_does_not_change_the_loss(case):
     torch.testing.assert_close(batch, torch.stack(alone).mean())
 
 @given(seeds, st.floats(0.3, 0.95), st.integers(2, 8))
-def test_gradient_vanishes_geometrically(seed, radius, size):
-    """If W_hh shrinks every vector to r times its length, each step back costs a factor r."""
+def test_gradient_vanishes_geometrically(seed, r, size):
+    """If W_hh scales every length by r < 1, each step back scales the gradient by at most r."""
     torch.manual_seed(seed)
     model = ElmanRNN(size, size).double()
     with torch.no_grad():
-        rotation, _ = torch.linalg.qr(torch.randn(size, size, dtype=torch.double))
-        model.W_hh.copy_(radius * rotation)
+        orthogonal, _ = torch.linalg.qr(torch.randn(size, size, dtype=torch.double))
+        model.W_hh.copy_(r * orthogonal)     # an orthogonal matrix keeps lengths
         model.W_xh.copy_(torch.eye(size))    # so that the gradient at x_t is dL/da_t
     x = torch.randn(1, 30, size, dtype=torch.double, requires_grad=True)
     model(x)[0][0, -1, 0].backward()
     norms = x.grad[0].norm(dim=1)                                       # (T,)
-    assert (norms[:-1] <= radius * norms[1:] * (1 + 1e-9)).all()
+    assert (norms[:-1] <= r * norms[1:] * (1 + 1e-9)).all()
     assert norms[0] > 0
 
 @given(st.lists(st.tuples(st.floats(-80, 80), st.booleans()), min_size=1))
@@ -186,7 +186,7 @@ def test_loss_matches_bce_with_logits(pairs):
 
 @given(st.floats(200, 1e30), st.sampled_from([0, 1]))
 def test_loss_stays_finite_where_sigmoid_underflows(z, y):
-    """A logit that is wrong by far costs its own size, and still has a gradient of 1."""
+    """For a very wrong logit the loss is |logit|, and its gradient is still 1 or -1."""
     logit = torch.tensor([[z * (1 - 2 * y)]], requires_grad=True)
     loss = sequence_loss(logit, torch.tensor([y]), torch.tensor([1]))
     loss.backward()
@@ -194,7 +194,7 @@ def test_loss_stays_finite_where_sigmoid_underflows(z, y):
     assert logit.grad.abs() == 1
 
 def xor_stream(n, seed):
-    """Return n random bits (n, 1), where every third is the XOR of the two before it."""
+    """Return n bits (n, 1), n a multiple of 3: two random bits, their XOR, and so on."""
     bits = torch.randint(0, 2, (n // 3, 3), generator=torch.Generator().manual_seed(seed))
     bits[:, 2] = bits[:, 0] ^ bits[:, 1]
     return bits.view(n, 1).float()
