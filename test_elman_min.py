@@ -6,7 +6,6 @@ states a property in its docstring; hypothesis runs it on 25 cases drawn by @giv
 
     python -m pytest                    run all tests
     python -m pytest -s -k xor          print the XOR error curve (Elman 1990, Figure 3)
-
 Shapes: batch size B, steps T, input size I, hidden size H, output size O.
 """
 import contextlib
@@ -511,8 +510,7 @@ def test_load_refuses(trained, tmp_path, reason, change):
 
 # ---- Command line ----
 
-CHAT = chat(300)
-ROWS = pd.concat([CHAT, CHAT[:3]])
+ROWS = pd.concat([CHAT := chat(300), CHAT[:3]])
 
 @pytest.fixture
 def run(trained, tmp_path, monkeypatch, capsys):
@@ -714,6 +712,8 @@ def test_bad_input_is_one_line_and_changes_no_file(run, what):
     ("--device=", "cpu", "cuda mps abacus")])
 def test_option_limits(run, option, accepted, refused):
     """Options accept their limits, here up to a missing file, and refuse what is beyond."""
+    default = elman_min.train.__kwdefaults__[option[2:-1].replace("-", "_")]
+    assert f"({default})" in run("train --help")[1] or option == "--device="
     for value in accepted.split():
         assert "no.csv" in run(f"train no.csv {option}{value}")[2]
     for line in (*(f"train no.csv {option}{value}" for value in refused.split()),
