@@ -302,10 +302,10 @@ def evaluate(probability: torch.Tensor, target: torch.Tensor) -> dict[str, float
     """
     p, t = probability > 0.5, target == 1
     tp, fp, fn, tn = (int((a & b).sum()) for a in (p, ~p) for b in (t, ~t))
-    mcc = (tp * tn - fp * fn) / (((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5 or 1)
-    return {"accuracy": (tp + tn) / (len(target) or 1), "precision": tp / (tp + fp or 1),
-            "recall": tp / (tp + fn or 1), "f1": 2 * tp / (2 * tp + fp + fn or 1), "mcc": mcc,
-            "fpr": fp / (fp + tn or 1), "tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    mcc = (tp * tn - fp * fn) / max(((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5, 1)
+    return {"accuracy": (tp + tn) / max(len(target), 1), "precision": tp / max(tp + fp, 1),
+            "recall": tp / max(tp + fn, 1), "f1": 2 * tp / max(2 * tp + fp + fn, 1), "mcc": mcc,
+            "fpr": fp / max(fp + tn, 1), "tp": tp, "fp": fp, "fn": fn, "tn": tn}
 
 # ---- Checkpoints ----
 
@@ -324,7 +324,7 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
             vocabulary.add_token(token)
         model = ElmanRNN(len(vocabulary), *data["weights"]["W_hy"].shape)
         model.load_state_dict(data["weights"])
-    except RuntimeError as error:  # such as a shape mismatch
+    except RuntimeError as error:  # a shape mismatch, say
         raise ValueError(f"{path}: {error}") from None
     except Exception:  # of many types
         raise ValueError(f"{path} is not a checkpoint of this program") from None
