@@ -258,8 +258,6 @@ def test_tokenize_is_total(message):
 
 def test_tokenize_examples():
     """Words, numbers and punctuation are separate tokens; words are cut to six characters."""
-    assert tokenize("Free entry 2 win") == [
-        "<length 0>", "<capitals 0>", "<digits 1>", "free", "entry", "0", "win"]
     assert tokenize("WON £1,000!!! T&C's_apply")[3:] == [
         "won", "£", "0", ",", "000", "!!!", "t", "&", "c", "'", "s", "_", "apply"]
     assert tokenize("Winners winner ------- call09061701461")[3:] == [
@@ -538,7 +536,8 @@ def files():
 
 def assert_table(out, model, vocabulary, frame):
     """Check all rows of the metrics: those of the model, and those of predicting no spam."""
-    rows = re.findall(r"^(\w+) +([-.\d]+) +([-.\d]+)$", out, re.MULTILINE)
+    table = out.partition(" model always ham\n")[2]
+    rows = re.findall(r"^(\w+) +([-.\d]+) +([-.\d]+)$", table, re.MULTILINE)
     p, y = predict(model, vocabulary, frame["message"]), torch.tensor(frame["target"].tolist())
     for column, metrics in ((1, elman_min.evaluate(p, y)), (2, elman_min.evaluate(0 * p, y))):
         assert [(row[0], row[column]) for row in rows] == [
@@ -606,7 +605,6 @@ def test_predict_shows_every_token(run, trained, monkeypatch):
             assert max(map(len, out.splitlines())) <= max(width, 20)
             heights.append(out.count("\n"))
         assert heights[0] == heights[1] > heights[2] > heights[3]
-    assert len(re.findall("am: ", run("predict", "", "-", SPAM)[1])) == 3
 
 def test_verdicts_and_colors(run, monkeypatch):
     """.5 is ham. Spam is red and ham green, in a terminal only (contrast is 3.9 or more)."""
@@ -667,7 +665,8 @@ def test_predict_answers_each_line_at_once(run):
 def test_ctrl_c_leaves_the_checkpoint_untouched(run):
     """Ctrl-C during training exits with 130 and one line, and changes no file."""
     before = files()
-    with child("train", "chat.csv", "--epochs", "100000", "--device", "cpu") as process:
+    options = "--epochs=9999 --batch-size=4 --hidden-size=300 --device=cpu"  # slow: shows a flush
+    with child("train", "chat.csv", *options.split(), PYTHONUNBUFFERED="") as process:
         while b"epoch" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -679,6 +678,7 @@ BAD = {  # what is wrong: command, pattern of the error, content of x.csv
     "missing file": ("test SMSSpamColection", r"SpamColection.*spam\.csv\.README.*train", ""),
     "folder": ("train .", "directory|denied", ""),
     "empty file": ("train x.csv", r"x\.csv", ""),
+    "no labels": ("train x.csv", "needs a column of", "a,b\nc,d\n"),
     "other label": ("train x.csv", r"x\.csv.*row 3.*'hm'", "label,text\nham,hi\nhm,there\n"),
     "one class": ("train x.csv", "too few", "".join(f"ham,{i}\n" for i in range(40))),
     "open quote": ("train x.csv", r"x\.csv.*row 2\b", 'label,text\nham,"hello\nspam,win\n'),
@@ -725,8 +725,8 @@ def test_option_limits(run, option, accepted, refused):
 @pytest.mark.parametrize("best, absent", [("cuda", "mps"), ("mps", "cuda")])
 def test_device_defaults_to_the_accelerator(run, monkeypatch, capsys, best, absent):
     """The default is what torch reports, cpu is always there, an absent device is refused."""
-    device = torch.device(best)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: device)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator",
+                        lambda check_available: check_available and torch.device(best))
     for option, used in (("", best), (f"--device={best}", best), ("--device=cpu", "cpu")):
         with contextlib.suppress(Exception):  # torch's own, as the device may not be there
             elman_min.main(f"train chat.csv --epochs=1 {option}".split())
