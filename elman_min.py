@@ -104,7 +104,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
 def tokenize(message: str) -> list[str]:
-    """Return tokens for length, share of capitals and number of digits, then the words.
+    """Return coarse length, share of capitals and digit count as tokens, then the words.
 
     Digits become 0, so that numbers of equal length share a token. Other tokens are cut to
     six characters, a crude stemmer: "winners" becomes "winner".
@@ -173,7 +173,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     """Read labeled messages into the columns `target` (0 ham, 1 spam) and `message`.
 
     Accepts quoted CSV and unquoted tab-separated text. Labels are ham and spam, or 0 and 1.
-    Of the other columns, the longest holds the messages. Raises OSError or ValueError.
+    The messages are the other column with the most text. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -266,7 +266,7 @@ def train(frame: pd.DataFrame, *, epochs: int = 18, batch_size: int = 32, hidden
             x = x.masked_fill(torch.rand(x.shape, device=device) < word_dropout, 0)
             logits = model(x)[0][..., 0]  # (B, T)
             if epoch > 0.8 * epochs:
-                # A loss at every step helps at first, but trains early, overconfident decisions.
+                # A loss at every step helps at first, but favors overconfident early decisions.
                 # In the last fifth only the last step counts, so the loss drops.
                 logits, lengths = logits.gather(1, lengths[:, None] - 1), torch.ones_like(lengths)
             loss = sequence_loss(logits, targets, lengths)
@@ -324,7 +324,7 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
             vocabulary.add_token(token)
         model = ElmanRNN(len(vocabulary), *data["weights"]["W_hy"].shape)
         model.load_state_dict(data["weights"])
-    except RuntimeError as error:  # a shape mismatch, say
+    except RuntimeError as error:  # a shape mismatch
         raise ValueError(f"{path}: {error}") from None
     except Exception:  # of many types
         raise ValueError(f"{path} is not a checkpoint of this program") from None
@@ -333,7 +333,7 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     return model.to(device), vocabulary
 
 # ---- Command line ----
-# Nothing new about networks follows: options, files and printing.
+# Nothing new about networks follows, only options, files and printing.
 
 CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
