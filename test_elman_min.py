@@ -4,8 +4,7 @@
 The section Network is a chapter of its own, to be read after elman_min.py. Each test
 states a property in its docstring; hypothesis runs it on 25 cases drawn by @given.
 
-    python -m pytest                    run all tests
-    python -m pytest -s -k xor          print the XOR error curve (Elman 1990, Figure 3)
+    python -m pytest -s -k xor    prints the XOR error curve (Elman 1990, Figure 3)
 Shapes: batch size B, steps T, input size I, hidden size H, output size O.
 """
 import contextlib
@@ -342,7 +341,6 @@ def test_any_bytes_are_messages_or_a_value_error(tmp_path_factory, data):
     with contextlib.suppress(ValueError):
         frame = elman_min.read_messages(path)
         assert len(frame) and set(frame["target"]) <= {0, 1}
-        assert all(isinstance(message, str) for message in frame["message"])
 
 @given(st.lists(texts), st.randoms(use_true_random=False), st.integers(2, 6))
 def test_split_keeps_duplicates_together(rows, rng, folds):
@@ -359,7 +357,6 @@ def test_split_keeps_duplicates_together(rows, rng, folds):
 def test_split_defaults():
     """One row in five is held out, the same in every process; a fraction is an error."""
     frame = elman_min.toy_messages(1000)
-    assert 150 < len(split(frame)[1]) < 250
     assert split(pd.DataFrame({"message": list("abcdefghij")}))[1]["message"].tolist() == ["c", "i"]
     for fold in (0.2, -1, 5):
         with pytest.raises(ValueError, match="fold"):
@@ -384,8 +381,7 @@ def test_padded_batches_hold_every_message_once(messages, batch_size):
 # ---- Training and evaluation ----
 
 def test_reported_losses():
-    """Each epoch reports its mean loss over batches in random order, the last fifth of epochs
-    the loss at the last step only. (A learning rate of almost 0 keeps the model as it is.)"""
+    """Epochs report their mean loss over shuffled batches, the last fifth that of last steps."""
     frame, reports = chat(30), []
     model, vocabulary = train(frame, epochs=10, batch_size=4, word_dropout=0.0, learning_rate=1e-12,
                               report=lambda *state: reports.append(state))
@@ -535,7 +531,6 @@ def files():
     return {path.name: path.read_bytes() for path in Path().iterdir()}
 
 def assert_table(out, model, vocabulary, frame):
-    """Check all rows of the metrics: those of the model, and those of predicting no spam."""
     table = out.partition(" model always ham\n")[2]
     rows = re.findall(r"^(\w+) +([-.\d]+) +([-.\d]+)$", table, re.MULTILINE)
     p, y = predict(model, vocabulary, frame["message"]), torch.tensor(frame["target"].tolist())
@@ -625,6 +620,16 @@ def test_verdicts_and_colors(run, monkeypatch):
         colors = re.findall(r"\x1b\[38;5;(\d+)m[^\x1b]+\x1b\[0m", out)
         assert verdict in out and len(colors) == len(tokenize("win")) + 1 and len({*colors}) == 1
         assert colors[0] == ("160" if verdict.startswith("spam") else "28")
+
+def test_last_token_decides(run, monkeypatch):
+    """The verdict and its color are those of the last token, here opposite to all others."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    model, vocabulary = ElmanRNN(2, 1), Vocabulary()
+    nn.utils.vector_to_parameters(torch.tensor([-9.0, 9, 0, 0, 9, 0]), model.parameters())
+    vocabulary.add_token("win")
+    save("elman_min.pt", model, vocabulary)
+    out = run("predict win")[1]
+    assert re.findall(r"5;(\d+)m", out) == ["28"] * 3 + ["160"] * 2 and "spam: 0.9999" in out
 
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_predict_reads_standard_input(run, trained, monkeypatch, end):
@@ -735,7 +740,6 @@ def test_device_defaults_to_the_accelerator(run, monkeypatch, capsys, best, abse
     assert status == 2 and absent in error and best in error
 
 # ---- README ----
-
 README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("code", re.findall("```python example\n(.*?)```", README, re.DOTALL))
@@ -744,7 +748,3 @@ def test_readme_example_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("example.py").write_text(code, encoding="utf-8")
     runpy.run_path("example.py")
-
-def test_readme_names_tests_that_exist():
-    """Every test that the README mentions is in this file."""
-    assert set(re.findall(r"\b(test_(?!elman_min)\w+)", README)) <= set(globals())
