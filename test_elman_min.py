@@ -531,7 +531,7 @@ def files():
     return {path.name: path.read_bytes() for path in Path().iterdir()}
 
 def assert_table(out, model, vocabulary, frame):
-    rows = re.findall(r"^(\w+) +([-.\d]+) +([-.\d]+)$", out.partition("always ham\n")[2], re.M)
+    rows = re.findall(r"^(\w+) +([-.\d]+) +([-.\d]+)$", out.partition(" always ham\n")[2], re.M)
     p, y = predict(model, vocabulary, frame["message"]), torch.tensor(frame["target"].tolist())
     for column, metrics in ((1, elman_min.evaluate(p, y)), (2, elman_min.evaluate(0 * p, y))):
         assert [(row[0], row[column]) for row in rows] == [
