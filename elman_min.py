@@ -29,8 +29,8 @@ little against its gradient, so that the loss falls; an epoch is one pass over a
 Each state depends on the one before, so the chain rule carries the gradient from the last
 step back to the first: backpropagation through time. The order of words matters, because a
 word read earlier has been transformed by more steps. Rare and new words become the token
-<UNK>; training turns random tokens into <UNK> too, so that the network learns to decide
-without them. A seed fixes all random numbers: the same machine, versions, device and number
+<UNK>; training turns random tokens into <UNK> too, so that the network learns not to depend
+on single words. A seed fixes all random numbers: the same machine, versions, device and number
 of threads give the same weights, bit for bit; elsewhere rounding makes small differences.
 
     python elman_min.py train spam.csv
@@ -63,10 +63,10 @@ class ElmanRNN(nn.Module):
     `x` is a batch of B sequences of T >= 1 steps: int64 ids (B, T), or float vectors
     (B, T, I) for inputs that are not words. `hidden` (B, H) is h_0, by default 0; another
     shape is a ValueError. Returns the logits (B, T, O) and all states (B, T, H).
-    Step t never looks ahead (the network is causal), so padding at the end leaves earlier
-    steps as they are. But it spoils states[:, -1]; use states[i, length - 1] for sequence i.
-    To continue a stream, pass hidden=states[:, -1].detach(): its gradient ends there, so
-    that the steps before can be forgotten.
+    Step t never looks ahead (the network is causal), so padding at the end changes nothing
+    before it. The last state of a padded sequence i is states[i, length - 1], not
+    states[i, -1]. To continue a stream that is not padded, pass hidden=states[:, -1].detach():
+    the gradient ends there, and the memory of earlier steps becomes free.
     Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1, so tanh
     shrinks the gradient less at each step. He also took h_{t-1} as a constant in the
     gradient; here the gradient continues to the first step.
@@ -82,7 +82,7 @@ class ElmanRNN(nn.Module):
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, because hidden units with equal weights get equal gradients and stay equal.
-        # Small, because far from 0 tanh is flat: its gradient is 0. The range is nn.RNN's.
+        # Small, because far from 0 tanh is flat and its gradient almost 0. nn.RNN has this rule.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
@@ -110,21 +110,23 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     """Return the mean binary cross-entropy of a batch of padded messages.
 
     `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T. The loss
-    of a step is -log of the probability predicted for the true class. It is averaged over
-    the steps of each message, or with `last_only` taken at its last step, then averaged over
-    messages: each is one decision, however long. Raises ValueError for other shapes.
-    For three classes use output_size=3, cross_entropy, targets 0 to 2 and softmax.
+    of a step is -log of the probability predicted for the true class. The loss of a message
+    is the mean over its steps, or with `last_only` its last step. The result is the mean over
+    messages, so that long ones count no more than short ones. Raises ValueError for other
+    input. For three classes use output_size=3, targets 0 to 2, cross_entropy and softmax.
     """
     B, T = logits.shape
     if targets.shape != (B,) or lengths.shape != (B,):
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
+    if lengths.min() < 1 or lengths.max() > T or targets.min() < 0 or targets.max() > 1:
+        raise ValueError("lengths must be from 1 to T, and targets from 0 to 1")
     targets = targets[:, None].expand(B, T)
     step = torch.arange(1, T + 1, device=logits.device)
     counted = step <= lengths[:, None]  # (B, T), False on padding
     if last_only:
         counted = step == lengths[:, None]
     weight = counted / counted.sum(dim=1, keepdim=True)  # (B, T), sums to 1 in each message
-    # From logits, because sigmoid can round to exactly 0, where -log is infinite.
+    # From logits: a sigmoid can round to exactly 0, where -log and its gradient are infinite.
     loss = nn.functional.binary_cross_entropy_with_logits(
         logits, targets.to(logits.dtype), weight, reduction="sum")
     return loss / B
@@ -225,9 +227,10 @@ def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
     targets = cells.map({"ham": 0, "spam": 1}.get)
     found = targets[1:].notna().any()  # below the first row, which may be a header
     if not found.any():
-        targets = cells.map({"0": 0, "1": 1}.get)  # any column can have a few of these, so
-        found = targets[1:].notna().all()          # there must be nothing else
-    if found.sum() != 1 or len(table) == 1:
+        # Any column may have some 0 and 1, so this one must have nothing else.
+        targets = cells.map({"0": 0, "1": 1}.get)
+        found = targets[1:].notna().all()
+    if found.sum() != 1 or len(table) == 1:  # of no rows, all() is true
         raise ValueError(f"needs rows with one column of ham and spam, or of 0 and 1, besides the "
                          f"longest, the messages; found {cells.iloc[0][found].tolist()}")
     return targets[found.idxmax()]
@@ -239,9 +242,9 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     without quoting; else it is quoted CSV with commas, or with semicolons if that line has no
     comma. The messages are the column with the most text. The labels are the other column
     with ham or spam below the first row; if there is none, the one with only 0 and 1 there.
-    Two such columns are an error. A first row without a label is the header, so the column
-    of labels must not be named "spam". `attrs` of the result says what was found. Raises
-    OSError or ValueError.
+    Two such columns are an error. A first row without a label is the header; a header "spam"
+    or "ham" is taken for a label. `attrs` of the result says what was found. Raises OSError or
+    ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -277,17 +280,19 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
 def check_frame(frame: pd.DataFrame) -> None:
     """Raise TypeError unless `frame` has the columns that read_messages returns."""
-    if not isinstance(frame, pd.DataFrame) or not {"target", "message"} <= set(frame):
-        raise TypeError('pass a DataFrame with the columns "target" and "message"')
+    has_columns = isinstance(frame, pd.DataFrame) and {"target", "message"} <= set(frame)
+    if not has_columns or not all(isinstance(message, str) for message in frame["message"]):
+        raise TypeError('pass a DataFrame with numbers in "target" and str in "message"')
 
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
 
-    A hash of the message decides, not chance: copies land on the same side, and `test` finds
-    the same messages again without a list of them, whatever the order of the rows.
+    A hash of the message decides, not chance: no message is in both parts, even if the frame
+    has copies, and `test` finds the same messages again without a list of them, whatever the
+    order of the rows.
     """
     check_frame(frame)
-    data = frame["message"].str.encode("utf-8", errors="replace")  # for broken characters
+    data = frame["message"].str.encode("utf-8", errors="replace")  # lone surrogates
     held_out = data.map(zlib.crc32) % 5 == 0
     return frame[~held_out], frame[held_out]
 
@@ -323,11 +328,11 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
           report: Callable[[int, float], object] | None = None) -> tuple[nn.Module, Vocabulary]:
     """Train on all rows of `frame`. Return the model and its vocabulary.
 
-    A `model` given with its `vocabulary` is trained further, in place and on its device; it
-    can be any module whose first result is logits (B, T, 1). `word_dropout` is the
-    probability that a token becomes <UNK>. `report(epoch, loss)` is called after each epoch.
-    Sets torch's seed. The defaults scored best in cross-validation on spam.csv. Raises
-    TypeError or ValueError.
+    A `model` given with its `vocabulary` is trained further, in place and on its device; no
+    tokens are added. It can be any causal module that returns logits (B, T, 1) and one more
+    result. `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
+    is called after each epoch; to stop early, raise an exception in it. Sets torch's seed. The
+    defaults scored best in cross-validation on spam.csv. Raises TypeError or ValueError.
     """
     check_frame(frame)
     if set(frame["target"]) != {0, 1}:
@@ -344,16 +349,16 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     was_training = model.training
     batches = PaddedBatches(frame, vocabulary, batch_size)
     loader = DataLoader(batches, batch_size=None, shuffle=True)  # None: they are batches already
-    # Adam divides each update by the recent size of the gradient. Fused is its fast version.
+    # Adam scales the update of each weight by running averages of its gradient. Fused: faster.
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate, the size of the updates, rises while Adam's averages over past
-    # gradients are still unreliable. It falls so that the weights settle. OneCycleLR moves
-    # beta1, the memory of these averages, in the opposite direction.
+    # The learning rate, the size of the updates, rises while these averages are unreliable,
+    # and falls so that the weights settle. OneCycleLR also moves beta1, which says how far
+    # back the averages reach, down and up again. Measured.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(loader))
     for epoch in range(1, epochs + 1):
         # A loss at every step gives more to learn from, but also rewards early guesses. The
         # answer is read at the last step, so in the last fifth of the epochs only that step
-        # counts, and the loss drops. A fifth was measured.
+        # counts. (The loss drops, since the early steps are the uncertain ones.) Measured.
         last_only = epoch > epochs - round(epochs / 5)
         model.train()  # for models with layers such as dropout, which differ in training
         total = 0.0
@@ -372,9 +377,9 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
             optimizer.step()  # moves every weight against its gradient
             schedule.step()
             total += loss.item()
+        model.train(was_training)
         if report is not None:
             report(epoch, total / len(loader))
-    model.train(was_training)
     return model, vocabulary
 
 @torch.no_grad()  # nothing is learned, so no gradient is needed
@@ -393,7 +398,7 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
     """Return the probability that each of N messages is spam, float (N,).
 
     It is read at the last token, when the network has seen the whole message. Messages are
-    processed one by one: a batch would need padding, and sums may be rounded differently.
+    processed one by one: in a batch, rounding could depend on the other messages.
     """
     if isinstance(messages, (str, pd.DataFrame)):
         raise TypeError('pass a list of messages, or frame["message"]')
@@ -403,9 +408,10 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
 def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str, float]:
     """Return classification metrics for N probabilities of spam and N targets, 0 or 1.
 
-    Both can be lists, arrays, Series or tensors. A message counts as spam above .5. `mcc` is
-    the Matthews correlation coefficient, which is 0 if one class is predicted only, where
-    the accuracy can be high. 0 / 0 counts as 0. Raises ValueError or TypeError.
+    Both can be lists, arrays, Series or tensors, in the same order. A message counts as spam
+    above .5. `mcc`, the Matthews correlation coefficient, is 0 if all messages get the same
+    class, where the accuracy can still be high. 0 / 0 counts as 0. Raises ValueError or
+    TypeError.
     """
     p = pd.Series(probability).to_numpy(dtype=float)
     y = pd.Series(target).to_numpy(dtype=float)
@@ -431,12 +437,15 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 # ---- Checkpoints ----
 
 def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
-    """Write a checkpoint of an ElmanRNN: its weights and the tokens. Raises OSError.
+    """Write a checkpoint of an ElmanRNN: its weights and the tokens.
 
     The file is written under another name, then renamed. So after Ctrl-C or a crash `path`
-    is the old checkpoint or the new one, never half of it; a file `path`.tmp may remain. (To
-    survive a power cut, it would have to be flushed to disk with os.fsync before renaming.)
+    is the old checkpoint or the new one, never half of it; a file `path`.tmp may remain.
+    After a power cut it can be incomplete, unless it is flushed with os.fsync before renaming.
+    Raises OSError, or TypeError for another model, which `load` could not rebuild.
     """
+    if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
+        raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
     temporary = Path(f"{path}.tmp")
     with temporary.open("wb") as file:
         torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
@@ -444,7 +453,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
 
 def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
-    data = Path(path).read_bytes()
+    data = Path(path).read_bytes()  # outside of try: its OSError is no fault of the content
     vocabulary = Vocabulary()
     try:
         # weights_only, because torch.load would otherwise run code that a file contains.

@@ -855,6 +855,21 @@ def test_modes_are_set_and_restored(training):
     assert model.modes == [True, False, True, False]
     assert model.training == training
 
+def test_exception_in_report_stops_training():
+    """Early stopping: the caller keeps the model, in the mode it was in."""
+    vocabulary = Vocabulary()
+    model = MeanRate(1).eval()
+    epochs = []
+
+    def report(epoch, loss):
+        epochs.append(epoch)
+        raise StopIteration
+
+    with pytest.raises(StopIteration):
+        train(chat(9), model=model, vocabulary=vocabulary, report=report)
+    assert epochs == [1]
+    assert not model.training
+
 def test_inputs_go_to_the_device_of_the_model():
     """The model gets its inputs on the device of its first parameter, in train and predict."""
     devices = []
@@ -961,6 +976,10 @@ WRONG = {
     "targets (1,)": lambda: sequence_loss(torch.ones(2, 2), torch.ones(1), torch.ones(2)),
     "lengths (B, 1)": lambda: sequence_loss(torch.ones(2, 2), torch.ones(2), torch.ones(2, 1)),
     "lengths (1,)": lambda: sequence_loss(torch.ones(2, 2), torch.ones(2), torch.ones(1)),
+    "length 0": lambda: sequence_loss(torch.ones(1, 2), torch.ones(1), torch.zeros(1)),
+    "length above T": lambda: sequence_loss(torch.ones(1, 2), torch.ones(1), torch.tensor([3])),
+    "target -1": lambda: sequence_loss(torch.ones(1, 2), -torch.ones(1), torch.ones(1)),
+    "target 2": lambda: sequence_loss(torch.ones(1, 2), torch.tensor([2]), torch.ones(1)),
     "no message": lambda: tokenize(None),
     "vocabulary of a text": lambda: Vocabulary("a text"),
     "vocabulary of a frame": lambda: Vocabulary(OTHER),
@@ -970,6 +989,7 @@ WRONG = {
     "prediction by three outputs": lambda: predict(ElmanRNN(1, 1, 3), Vocabulary(), [HAM]),
     "split of other columns": lambda: split(OTHER),
     "split of a list": lambda: split([HAM]),
+    "split of missing values": lambda: split(pd.DataFrame({"target": [0], "message": [None]})),
     "batches of other columns": lambda: PaddedBatches(OTHER, Vocabulary(), 1),
     "training on other columns": lambda: train(OTHER),
     "training on ham alone": train_on([0, 0]),
@@ -984,6 +1004,9 @@ WRONG = {
     "dropout above 1": train_on(word_dropout=1.1),
     "model without vocabulary": train_on(model=ONE),
     "vocabulary without model": train_on(vocabulary=Vocabulary()),
+    "another model saved": lambda: save("no.pt", nn.Linear(1, 1), Vocabulary()),
+    "subclass saved": lambda: save("no.pt", type("Sub", (ElmanRNN,), {})(1, 1), Vocabulary()),
+    "another vocabulary saved": lambda: save("no.pt", ElmanRNN(2, 1), Vocabulary()),
     "fewer targets": score([0.1, 0.2], [0]),
     "targets (N, 1)": score(torch.tensor([0.1, 0.2]), torch.tensor([[0], [1]])),
     "a logit": score([2.0, 0.1], [1, 0]),
@@ -1015,15 +1038,14 @@ def test_checkpoint_round_trip(tmp_path_factory, hidden_size, output_size, known
     elsewhere, _ = load(path, "meta")
     assert elsewhere.b_y.device.type == "meta"
 
-def test_failed_save_keeps_the_old_checkpoint(trained, tmp_path):
-    model, vocabulary = trained
+def test_failed_save_keeps_the_old_checkpoint(tmp_path):
+    model, vocabulary = ElmanRNN(1, 1), Vocabulary()
     path = tmp_path / "m.pt"
     save(path, model, vocabulary)
     before = path.read_bytes()
-    broken = Vocabulary()
-    broken.add_token(lambda: "cannot be pickled")
+    vocabulary.idx_to_token[0] = lambda: "cannot be pickled"
     with pytest.raises(Exception, match=r"pickle|local object"):
-        save(path, model, broken)
+        save(path, model, vocabulary)
     assert path.read_bytes() == before
 
 class Bomb:
@@ -1251,6 +1273,13 @@ def test_bad_usage_is_refused(run, command):
     assert status == 2
     assert rows == []
     assert error.startswith("usage: ")
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "word_dropout", "seed"])
+def test_options_have_the_defaults_of_train(run, name):
+    default = inspect.signature(train).parameters[name].default
+    _, rows, _ = run("train --help")
+    option = name.replace("_", "-")
+    assert re.search(rf"--{option} [^(]*\({default}\)", " ".join(rows))
 
 @pytest.mark.parametrize("best", ["cuda", "mps"])
 def test_device_defaults_to_the_accelerator(monkeypatch, capsys, best):

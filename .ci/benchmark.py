@@ -1,409 +1,323 @@
 # SPDX-License-Identifier: MIT
 """Measure what README.md claims, and draw its pictures.
 
-    python .ci/benchmark.py                                speed, small, xor: no file needed
-    python .ci/benchmark.py spam.csv                       everything, about 15 minutes
-    python .ci/benchmark.py spam.csv --part almeida        one part
-    python .ci/benchmark.py spam.csv --pictures .github    the pictures only
+    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 40 minutes
+    python .ci/benchmark.py --part speed            one part; this one needs no file
+    python .ci/benchmark.py --pictures .github      the pictures only, a minute
 
-Needs what elman_min.py needs, scikit-learn for naive Bayes and the SVMs, and matplotlib for the
-pictures. Nothing in the recipe was tuned on the fold seeds used here, 0 to 9.
+Needs requirements.txt, scikit-learn, scipy and matplotlib.
 """
 import argparse
 import os
 import platform
-import random
-import re
-import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from unittest import mock
 
 import pandas as pd
 import torch
+from matplotlib import pyplot as plt
+from scipy.cluster import hierarchy
+from sklearn import dummy, metrics, naive_bayes, pipeline, svm
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from torch import nn
-
-try:
-    from sklearn import naive_bayes, pipeline, svm
-    from sklearn.feature_extraction import text
-except ImportError:
-    text = None
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import elman_min
-from elman_min import ElmanRNN, evaluate, read_messages, split, tokenize
+from elman_min import ElmanRNN, Vocabulary, tokenize
 
-Predict = Callable[[Iterable[str]], torch.Tensor]  # messages -> probability of spam, (N,)
-Fit = Callable[[pd.DataFrame, int], Predict]  # messages to train on, seed -> predict
-
-RECIPE = "Elman"
-SENTENCE = ("Free entry in 2 a wkly comp to win FA Cup final tkts 21st May 2005. Text FA to 87121 "
-            "to receive entry question(std txt rate)T&C's apply 08452810075over18's")
+experiments = import_module("test_elman_min")  # mypy does not follow this import
 
 # ---- Models ----
+# A model is a function of the messages to train on and a seed. It returns another function,
+# from messages to their probabilities of spam (N,).
+
+Fit = Callable[[pd.DataFrame, int], Callable[[Iterable[str]], torch.Tensor]]
 
 class Layers(nn.Module):
-    """The network built from torch's own layers, around `cell`: nn.RNN or nn.LSTM."""
+    """A network of torch's own layers around `cell`."""
 
-    def __init__(self, cell: Callable, input_size: int, hidden_size: int, output_size: int = 1):
+    def __init__(self, input_size: int, hidden_size: int, cell: Callable = nn.LSTM):
         super().__init__()
         self.embedding = nn.Embedding(input_size, hidden_size)
         self.cell = cell(hidden_size, hidden_size, batch_first=True)
-        self.output = nn.Linear(hidden_size, output_size)
+        self.output = nn.Linear(hidden_size, 1)
 
-    @property
-    def W_xh(self) -> torch.Tensor:  # `predict` reads the device from it
-        return self.embedding.weight
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        states, _ = self.cell(self.embedding(x))
+        return self.output(states), None
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, object]:
-        states, last = self.cell(self.embedding(x))
-        return self.output(states), last
+class WordVocabulary(Vocabulary):
+    """Encode words only, without the three tokens about the message."""
+
+    def encode(self, message: str) -> torch.Tensor:
+        ids = super().encode(message)[3:]
+        return ids if len(ids) > 0 else torch.tensor([0])
+
+def fit_elman(frame: pd.DataFrame, seed: int, **options) -> Callable:
+    model, vocabulary = elman_min.train(frame, seed=seed, **options)
+    return partial(elman_min.predict, model, vocabulary)
+
+def fit_variant(frame: pd.DataFrame, seed: int, network: Callable = ElmanRNN,
+                vocabulary_class: Callable = Vocabulary) -> Callable:
+    """Train another network, or one with another vocabulary, in the same way."""
+    torch.manual_seed(seed)
+    vocabulary = vocabulary_class(frame["message"])
+    model = network(len(vocabulary), 32)
+    return fit_elman(frame, seed, model=model, vocabulary=vocabulary)
+
+def fit_balanced(frame: pd.DataFrame, seed: int) -> Callable:
+    """Train on as many ham as spam messages, as the blog post did."""
+    spam = int(frame["target"].sum())
+    return fit_elman(frame.groupby("target").head(spam), seed)
+
+def fit_sklearn(frame: pd.DataFrame, seed: int, model: pipeline.Pipeline) -> Callable:
+    model.fit(frame["message"], frame["target"])
+    if hasattr(model, "predict_proba"):
+        return lambda messages: torch.tensor(model.predict_proba(messages)[:, 1])
+    # An SVM decides for spam above 0, where the sigmoid is above .5.
+    return lambda messages: torch.tensor(model.decision_function(messages)).sigmoid()
+
+def sklearn_model(*steps: object) -> Fit:
+    return partial(fit_sklearn, model=pipeline.make_pipeline(*steps))
 
 def words(message: str) -> list[str]:
-    """The tokens of a message without the three that describe it as a whole."""
-    return tokenize(message)[3:] or ["<empty>"]
+    return tokenize(message)[3:]
 
-def fit_network(frame: pd.DataFrame, seed: int, network: Callable = ElmanRNN,
-                tokens: Callable = tokenize, **options: float) -> Predict:
-    """Run `elman_min.train`, with another network or tokenizer in place of its own."""
-    swapped = partial(mock.patch.multiple, elman_min, ElmanRNN=network, tokenize=tokens)
-    with swapped():
-        model, vocabulary = elman_min.train(frame, seed=seed, **options)  # type: ignore[arg-type]
-        assert isinstance(model, ElmanRNN) == (network is ElmanRNN)
-        assert len(vocabulary.encode(SENTENCE)) == len(tokens(SENTENCE))
+def bigrams(tokens: Callable) -> TfidfVectorizer:
+    return TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False,
+                           ngram_range=(1, 2), sublinear_tf=True)
 
-    def predict(messages: Iterable[str]) -> torch.Tensor:
-        with swapped():
-            return elman_min.predict(model, vocabulary, messages)
-    return predict
+COUNTS = CountVectorizer(tokenizer=words, token_pattern=None, lowercase=False)
+CHARACTERS = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), sublinear_tf=True)
+BOTH = pipeline.make_union(bigrams(tokenize), CHARACTERS)
+MODELS: list[tuple[str, Fit | None, int]] = [  # the number is that of seeds for Almeida
+    ("always ham", sklearn_model(dummy.DummyClassifier()), 1),
+    ("*words only*", None, 0),
+    ("naive Bayes on words", sklearn_model(COUNTS, naive_bayes.MultinomialNB()), 1),
+    ("linear SVM on words and bigrams", sklearn_model(bigrams(words), svm.LinearSVC()), 1),
+    ("Elman on words", partial(fit_variant, vocabulary_class=WordVocabulary), 5),
+    ("*with the three message tokens*", None, 0),
+    ("linear SVM on words and bigrams", sklearn_model(bigrams(tokenize), svm.LinearSVC()), 1),
+    ("… and character 2- to 5-grams", sklearn_model(BOTH, svm.LinearSVC()), 1),
+    ("LSTM", partial(fit_variant, network=Layers), 5),
+    ("Elman without word dropout", partial(fit_elman, word_dropout=0.0), 5),
+    ("Elman", fit_elman, 10),
+]
 
-def fit_classic(features: Callable, classifier: Callable, frame: pd.DataFrame, seed: int
-                ) -> Predict:
-    """Fit a scikit-learn classifier. It has no seed."""
-    model = pipeline.make_pipeline(features(), classifier()).fit(frame["message"], frame["target"])
+# ---- Measuring ----
 
-    def predict(messages: Iterable[str]) -> torch.Tensor:
-        if hasattr(model, "predict_proba"):
-            return torch.tensor(model.predict_proba(messages)[:, 1])
-        return torch.tensor(model.decision_function(messages)).sigmoid()  # above .5 where it is > 0
-    return predict
-
-def bigrams(tokens: Callable) -> "text.TfidfVectorizer":  # lowercase=True would hide the capitals
-    return text.TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False,
-                                ngram_range=(1, 2), sublinear_tf=True)
-
-def bigrams_and_characters() -> "pipeline.FeatureUnion":
-    return pipeline.make_union(bigrams(tokenize), text.TfidfVectorizer(
-        analyzer="char", ngram_range=(2, 5), sublinear_tf=True))
-
-def word_counts() -> "text.CountVectorizer":
-    return text.CountVectorizer(tokenizer=words, token_pattern=None, lowercase=False)
-
-CLASSIC: dict[str, Fit] = {} if text is None else {
-    "naive Bayes on words": partial(fit_classic, word_counts, naive_bayes.MultinomialNB),
-    "linear SVM on bigrams": partial(fit_classic, partial(bigrams, words), svm.LinearSVC),
-    "… and message tokens": partial(fit_classic, partial(bigrams, tokenize), svm.LinearSVC),
-    "… and character 2- to 5-grams": partial(fit_classic, bigrams_and_characters, svm.LinearSVC)}
-NETWORKS: dict[str, Fit] = {
-    "LSTM": partial(fit_network, network=partial(Layers, nn.LSTM)),
-    "Elman without word dropout": partial(fit_network, word_dropout=0.0),
-    "Elman without message tokens": partial(fit_network, tokens=words),
-    RECIPE: fit_network}
-
-# ---- Accuracy ----
-
-def auc(probability: torch.Tensor, target: torch.Tensor) -> float:
-    """Area under the ROC curve: how often a spam message scores higher than a ham message."""
-    rank, spam = pd.Series(probability.tolist()).rank(), pd.Series(target.tolist()) == 1
-    return (rank[spam].mean() - (spam.sum() + 1) / 2) / (~spam).sum()
-
-def stratified_folds(frame: pd.DataFrame, seed: int, folds: int = 5
-                     ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Return (train, test) for each fold, with the same share of spam in every fold."""
-    frame = frame.sample(frac=1, random_state=seed)
-    fold = frame.groupby("target").cumcount() % folds
-    return [(frame[fold != k], frame[fold == k]) for k in range(folds)]
-
-def measure(fit: Fit, train: pd.DataFrame, test: pd.DataFrame, seed: int
-            ) -> tuple[dict[str, float], pd.DataFrame]:
-    """Train on `train`. Return the metrics on `test`, and its probabilities and targets."""
+def measure(fit: Fit, frame: pd.DataFrame, test: pd.DataFrame, seed: int) -> dict[str, float]:
+    """Train on `frame`. Return the metrics on `test` and the seconds of training."""
     start = time.perf_counter()
-    predict = fit(train, seed)
+    predict = fit(frame, seed)
     seconds = time.perf_counter() - start
-    probability, target = predict(test["message"]), torch.tensor(test["target"].tolist())
-    pairs = pd.DataFrame({"probability": probability.tolist(), "target": target.tolist()})
-    print(".", end="", flush=True)
-    return {**evaluate(probability, target), "auc": auc(probability, target), "s": seconds}, pairs
+    probability = predict(test["message"])
+    result = elman_min.evaluate(probability, test["target"])
+    result["auc"] = metrics.roc_auc_score(test["target"], probability)
+    result["seconds"] = seconds
+    print(".", end="", file=sys.stderr, flush=True)
+    return result
 
-def cross_validate(fit: Fit, frame: pd.DataFrame, seeds: Iterable[int]
-                   ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the metrics of each run, and all held-out probabilities and targets."""
-    runs = [measure(fit, *parts, seed) for seed in seeds for parts in stratified_folds(frame, seed)]
-    return pd.DataFrame([metrics for metrics, _ in runs]), pd.concat([pairs for _, pairs in runs])
+def cross_validate(fit: Fit, rows: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """Return the metrics of 5 folds for each seed. All folds have the same share of spam."""
+    runs = []
+    for seed in range(seeds):
+        frame = rows.drop_duplicates("message").sample(frac=1, random_state=seed)
+        fold = frame.groupby("target").cumcount() % 5
+        for k in range(5):
+            runs.append(measure(fit, frame[fold != k], frame[fold == k], seed))
+    return pd.DataFrame(runs)
 
-def mean_sd(runs: pd.DataFrame, key: str) -> str:
-    spread = f" ± {runs[key].std():.4f}" if len(runs) > 1 else ""
-    return f"{runs[key].mean():.4f}{spread}".replace("0.", ".")
+def mean_sd(values: pd.Series) -> str:
+    """Return such as .9712 ± .0101, or the mean alone if the values do not differ."""
+    spread = f" ± {values.std():.4f}" if values.std() > 0 else ""
+    return f"{values.mean():.4f}{spread}".replace("0.", ".")
 
-def run_accuracy(rows: pd.DataFrame, models: dict[str, Fit], seeds: int
-                 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Cross-validate each model. Return the metrics, and the last model's predictions."""
-    frame, results, pairs = rows.drop_duplicates("message"), {}, pd.DataFrame()
-    print(f"{len(frame):,} distinct messages, stratified 5-fold cross-validation, fold seeds 0 to "
-          f"{seeds - 1}, threshold .5, one thread; mean ± standard deviation")
-    for name, fit in models.items():
-        print(f"{name:<31}", end=" ", flush=True)
-        runs, pairs = cross_validate(fit, frame, range(seeds))
-        results[name] = runs
-        print(f" {len(runs)} runs: F1 {mean_sd(runs, 'f1')}, min "
-              f"{runs['f1'].min():.4f}; MCC {mean_sd(runs, 'mcc')}; AUC {mean_sd(runs, 'auc')}; "
-              f"{runs['s'].median():.1f} s")
-    return results, pairs
+def print_row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
 
-def run_almeida(rows: pd.DataFrame, models: dict[str, Fit]) -> dict[str, pd.DataFrame]:
-    """Train on the first 30 % of the rows and test on the rest, as Almeida et al. did."""
-    cut, results = round(0.3 * len(rows)), {}
-    print(f"first {cut:,} rows to train, {len(rows) - cut:,} to test, repeats left in")
-    for name, fit in models.items():
-        print(f"{name:<31}", end=" ", flush=True)
-        seeds = 10 if name == RECIPE else 5 if name in NETWORKS else 1  # the others have no seed
-        runs = results[name] = pd.DataFrame(
-            [measure(fit, rows[:cut], rows[cut:], seed)[0] for seed in range(seeds)])
-        print(f" {seeds} runs: accuracy {mean_sd(runs, 'accuracy')}; MCC {mean_sd(runs, 'mcc')}")
-    return results
+def print_header(*names: str) -> None:
+    print()
+    print_row(*names)
+    print_row(*["---" for _ in names])
 
-def run_calibration(pairs: pd.DataFrame) -> None:
-    """Print what the model reports where half of the messages are spam.
+def run_accuracy(rows: pd.DataFrame, seeds: int) -> None:
+    """Print the table of README.md: cross-validation and Almeida's protocol."""
+    cut = round(0.3 * len(rows))
+    print(f"\n{rows['message'].nunique():,} distinct messages, 5 folds, seeds 0 to {seeds - 1}; "
+          f"Almeida: the first {cut:,} of {len(rows):,} rows to train")
+    print_header("model", "F1", "MCC", "AUC", "training", "Almeida accuracy", "Almeida MCC")
+    for name, fit, almeida_seeds in MODELS:
+        if fit is None:
+            print_row(name, *[""] * 6)
+            continue
+        runs = cross_validate(fit, rows, seeds)
+        almeida = pd.DataFrame([measure(fit, rows[:cut], rows[cut:], seed)
+                                for seed in range(almeida_seeds)])
+        print_row(name, mean_sd(runs["f1"]), mean_sd(runs["mcc"]), mean_sd(runs["auc"])[:5],
+                  f"{runs['seconds'].median():.1f} s", mean_sd(almeida["accuracy"]),
+                  mean_sd(almeida["mcc"]))
 
-    A logistic regression of the target on the logit z gives the true probability as
-    sigmoid(a z + b), which is .5 at z = -b / a.
-    """
-    p = torch.tensor(pairs["probability"].tolist(), dtype=torch.double).clamp(1e-7, 1 - 1e-7)
-    y = torch.tensor(pairs["target"].tolist(), dtype=torch.double)
-    x, w = torch.stack([p.logit(), torch.ones_like(p)], 1), torch.tensor([1.0, 0.0]).double()
-    for _ in range(25):  # Newton's method
-        p = (x @ w).sigmoid()
-        w += torch.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]), x.T @ (y - p))
-    a, b = w
-    print(f"{len(y):,} held-out predictions: where the true probability is .5, the model reports "
-          f"{(-b / a).sigmoid():.2f}; slope {a:.2f} (below 1 is overconfident)")
-
-def table(accuracy: dict[str, pd.DataFrame], almeida: dict[str, pd.DataFrame]) -> str:
-    """Return the table of README.md: mean ± standard deviation over the runs."""
-    lines = ["| model | F1 | MCC | training | Almeida accuracy | Almeida MCC |",
-             "| --- | --- | --- | --- | --- | --- |"]
-    for name, runs in accuracy.items():
-        cells = [name, mean_sd(runs, "f1"), mean_sd(runs, "mcc"), f"{runs['s'].median():.1f} s",
-                 *(mean_sd(almeida[name], key) for key in ("accuracy", "mcc") if almeida)]
-        lines.append(f"| {' | '.join(cells)} |")
-    machine = f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}"
-    return "\n".join([*lines, "", f"One thread of {machine}."])
-
-# ---- A small data set ----
-
-SLOTS = {
-    "name": ["Anna", "Ben", "Carla", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack"],
-    "day": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "tomorrow", "next week"],
-    "firm": ["Northwind", "Contoso", "Globex", "Initech", "City Library", "Umbrella Ltd"],
-    "topic": ["budget", "project plan", "holiday photos", "quarterly report", "lecture notes"],
-    "amount": ["$50", "$500", "$5000", "£250", "£1,000", "£1,000,000", "€100", "€750"],
-    "thing": ["watches", "loans", "insurance", "software", "pills", "gift cards", "meds"],
-    "prize": ["phone", "holiday", "voucher", "car", "cruise", "laptop"]}
-TEMPLATES = [
-    ["Re: meeting on {day}", "Invoice 1042 from {firm}", "Your {firm} order has shipped",
-     "Minutes of the {topic} meeting", "Re: {topic}, question from {name}",
-     "Lunch with {name} {day}?", "{name} shared the {topic} with you",
-     "Reminder: {topic} due {day}", "Receipt for your payment of {amount} to {firm}"],
-    ["You have won {amount}", "Cheap {thing} online, 70% off", "Claim your free {prize} now!!!",
-     "Make {amount} a week from home", "Congratulations {name}, you won a {prize}",
-     "{amount} off all {thing}, today only", "FREE {prize} waiting for you, {name}",
-     "Re: your {prize}, claim before {day}", "Low rate {thing}, apply {day}"]]
-
-def subjects(seed: int, n: int = 187, ham: float = 0.6) -> pd.DataFrame:
-    """Return `n` distinct e-mail subjects made from templates."""
-    draw = random.Random(seed).choice
-    rows: dict[str, int] = {}
-    while len(rows) < n:
-        target = int(len(rows) >= ham * n)
-        message = re.sub(r"{(\w+)}", lambda slot: draw(SLOTS[slot[1]]), draw(TEMPLATES[target]))
-        rows[message] = target
-    return pd.DataFrame({"target": rows.values(), "message": rows.keys()})
-
-def run_small(seeds: int) -> None:
-    """Cross-validate the recipe on few and short messages."""
-    f1 = pd.concat([cross_validate(fit_network, subjects(seed), [seed])[0]["f1"]
-                    for seed in range(seeds)])
-    print(f" 187 distinct e-mail subjects from templates, 5 folds, {len(f1)} runs: F1 "
-          f"{f1.mean():.3f} ± {f1.std():.3f}, min {f1.min():.3f}")
-
-# ---- Speed ----
+def run_balance(rows: pd.DataFrame) -> None:
+    """Print what it costs to leave out ham until there is as much spam."""
+    print("\n5 folds, seeds 0 and 1")
+    print_header("training on", "F1", "precision", "recall")
+    for name, fit in (("all messages", fit_elman), ("as much ham as spam", fit_balanced)):
+        runs = cross_validate(fit, rows, 2)
+        print_row(name, mean_sd(runs["f1"]), mean_sd(runs["precision"]), mean_sd(runs["recall"]))
 
 def time_once(model: nn.Module, x: torch.Tensor) -> float:
-    """Time one forward and backward pass."""
+    """Return the seconds of one forward and backward pass."""
     model.zero_grad()
     start = time.perf_counter()
-    model(x)[0].sum().backward()
+    logits, _ = model(x)
+    logits.sum().backward()
     return time.perf_counter() - start
 
-def run_speed(pairs: int = 40) -> None:
-    """Compare ElmanRNN with nn.Embedding, nn.RNN and nn.Linear, in turn on the same batch."""
-    print("forward and backward of one batch, time of ElmanRNN / time of nn.Embedding + nn.RNN + "
-          "nn.Linear,\nvocabulary 3,500, one thread, median of interleaved pairs\n"
-          "messages  words  units  ratio  ElmanRNN")
-    for B, T, H in ((B, T, H) for B in (32, 64) for T in (25, 120) for H in (64, 128)):
-        ours, peer, x = ElmanRNN(3500, H), Layers(nn.RNN, 3500, H), torch.randint(3500, (B, T))
-        times = [(time_once(ours, x), time_once(peer, x)) for _ in range(pairs + 3)][3:]  # warm
-        print(f"{B:>8} {T:>6} {H:>6} {statistics.median(a / b for a, b in times):>6.2f} "
-              f"{1e3 * statistics.median(a for a, _ in times):>6.1f} ms", flush=True)
-
-# ---- Elman's sequential XOR ----
-
-def xor_stream(n: int, seed: int) -> torch.Tensor:
-    """Return n bits, float (n, 1), in which every third is the XOR of the two before it."""
-    a, b = torch.randint(2, (2, n // 3), generator=torch.Generator().manual_seed(seed))
-    return torch.stack([a, b, a ^ b], 1).reshape(-1, 1).float()
-
-@cache
-def xor_errors() -> list[float]:
-    """Train a network to predict the next bit. Return its error at each of 12 bits in a row.
-
-    The error is the root mean squared error over a stream that was not trained on.
-    """
-    stream = xor_stream(3000, seed=0).view(50, 60, 1)
-    torch.manual_seed(0)
-    model = ElmanRNN(1, 16)
-    optimizer = torch.optim.Adam(model.parameters(), 0.02)
-    for _ in range(150):
-        optimizer.zero_grad()
-        logits, _ = model(stream[:, :-1])
-        nn.functional.binary_cross_entropy_with_logits(logits, stream[:, 1:]).backward()
-        optimizer.step()
-    fresh = xor_stream(12 * 250, seed=1)
-    with torch.no_grad():
-        y = model(torch.cat([torch.zeros(1, 1), fresh[:-1]])[None])[0].sigmoid()  # (1, 3000, 1)
-    return (y[0] - fresh).square().view(250, 12).mean(0).sqrt().tolist()
-
-def run_xor() -> None:
-    """Print Figure 3 of the paper: only the third bit of three can be predicted."""
-    errors = xor_errors()
-    print("error of the prediction of each bit; always saying one half has an error of .50")
-    for tenths in range(5, -1, -1):
-        marks = ("*" if round(10 * error) == tenths else " " for error in errors)
-        print(f"  .{tenths}  " + "   ".join(marks))
-    print("  bit " + " ".join(f"{place:<3}" for place in range(1, 13)))
-    print("      " + " ".join(f"{error:.2f}"[1:] for error in errors))
+def run_speed() -> None:
+    """Print the time of ElmanRNN as a share of that of nn.Embedding, nn.RNN and nn.Linear."""
+    print("\nforward and backward, ElmanRNN / torch's layers, median of 100 pairs")
+    print_header("messages x words x units", "ratio")
+    for B, T, H in ((32, 25, 32), (32, 25, 64), (64, 120, 64), (64, 30, 128)):
+        ours = ElmanRNN(3500, H)
+        theirs = Layers(3500, H, nn.RNN)
+        x = torch.randint(3500, (B, T))
+        ratios = [time_once(ours, x) / time_once(theirs, x) for _ in range(100)]
+        print_row(f"{B} x {T} x {H}", f"{pd.Series(ratios).median():.2f}")
 
 # ---- Pictures ----
-# A page shows them 360 to 720 pixels wide, on white or on black: opaque, tall, large type.
+# A page may show them 360 pixels wide, on white or on black: opaque, narrow, in large type.
 
-def draw_sentence(plt, rows: pd.DataFrame, path: Path) -> None:
-    """Draw the probability of spam after each token of a message that was not trained on."""
-    frame = rows.drop_duplicates("message")
-    frame = frame[~frame["message"].str.contains(SENTENCE[:27], regex=False)]
-    model, vocabulary = elman_min.train(split(frame)[0])
-    with torch.no_grad():
-        y = model(vocabulary.encode(SENTENCE)[None])[0].sigmoid().flatten().tolist()
-    tokens, width, size, gap = tokenize(SENTENCE), 45.0, 9.2, 0.8  # widths in characters
-    cells, left, row = [], 0.0, 0
-    for token, p in zip(tokens, y):
-        wide = max(len(token), 4) + 0.7
-        if left + wide > width:
-            left, row = 0.0, row + 1
-        cells.append((left, row, wide, token, p))
-        left += wide + gap
-    height = 3.1 * (row + 1) + 3
-    figure = plt.figure(figsize=(3.6, 3.6 * height / width * 1.7))
-    axes = figure.add_axes((0.03, 0.02, 0.94, 0.96), xlim=(0, width), ylim=(height, 0))
+STYLE = {"figure.constrained_layout.use": True, "figure.dpi": 180, "lines.linewidth": 1,
+         "axes.spines.top": False, "axes.spines.right": False}
+RED, BLUE, GREEN = "#c0281c", "#1f5fb4", "#1b7f3b"
+
+def draw_tree(folder: Path) -> None:
+    """Draw Figure 7 of the paper, and count how often word classes are whole subtrees."""
+    nouns = experiments.ANIMATE + experiments.INANIMATE
+    groups = {"VERBS": experiments.VERBS, "ANIMATES": experiments.ANIMATE,
+              "INANIMATES": experiments.INANIMATE, "NOUNS": nouns}
+    whole: Counter[str] = Counter()
+    for seed in range(9, -1, -1):  # the last one is drawn
+        means = experiments.simulate_lexical_classes(seed)["means"]  # (29, 150)
+        tree = hierarchy.linkage(means.numpy(), method="complete", metric="cosine")
+        _, nodes = hierarchy.to_tree(tree, rd=True)
+        subtrees = [{experiments.WORDS[leaf] for leaf in node.pre_order()} for node in nodes]
+        whole.update(name for name in groups if set(groups[name]) in subtrees)
+    print(f"whole subtrees, on how many of ten seeds: {dict(whole)}")
+    figure, axes = plt.subplots(figsize=(3.6, 5.4))
+    leaves = hierarchy.dendrogram(tree, labels=experiments.WORDS, orientation="left", ax=axes,
+                                  color_threshold=0, above_threshold_color="0.35",
+                                  leaf_font_size=10)["ivl"]
+    for name, color in (("VERBS", GREEN), ("ANIMATES", RED), ("INANIMATES", BLUE)):
+        places = [leaves.index(word) for word in groups[name]]
+        for place in places:
+            axes.get_yticklabels()[place].set_color(color)
+        middle = 10 * sum(places) / len(places) + 5  # leaves are 10 apart
+        axes.text(1.33, middle, name, color=color, weight="bold", rotation=90, va="center",
+                  transform=axes.get_yaxis_transform())
+    axes.set_xlabel("cosine distance of\nmean hidden states")
+    axes.spines["left"].set_visible(False)
+    figure.savefig(folder / "tree.png")
+
+def draw_words(folder: Path) -> None:
+    """Draw Figure 6 of the paper: the error is high where a word begins."""
+    figures = experiments.simulate_words(seed=0)
+    text = figures["text"]
+    onsets = figures["places"] == 0
+    codes = {letter: f"{ord(letter) - 96:05b}" for letter in text}
+    bits = experiments.encode(text, codes)                             # (N, 5)
+    chance = (bits - bits.mean(dim=0)).square().mean(dim=1).sqrt()     # (N,)
+    figure, panels = plt.subplots(4, figsize=(3.6, 4.8))
+    first = onsets.tolist().index(True)
+    for axes in panels:
+        axes.axhline(chance.mean(), color="0.4", linestyle="--")
+        axes.plot(figures["error"][first:first + 16], color="0.7")
+        for x in range(16):
+            axes.text(x, figures["error"][first + x], text[first + x], weight="bold", size=11,
+                      color=RED if onsets[first + x] else "black", ha="center", va="center")
+        axes.set(xlim=(-0.6, 15.6), ylim=(-0.08, 0.8), xticks=[], yticks=[0, 0.4, 0.8])
+        first += 16
+    figure.supylabel("error (RMS)", size=10)
+    axes.set_xlabel("letters in a row; red: a word begins;\ndashed line: chance")
+    figure.savefig(folder / "words.png")
+
+def draw_xor(folder: Path) -> None:
+    """Draw Figure 3 of the paper, with the settings of simulate_xor."""
+    triples = ["000", "011", "101", "110"]
+    _, _, predicted, bits = experiments.predict_text(
+        0, triples, 1000, {"0": "0", "1": "1"}, 3, pieces=30, steps=3, passes=60,
+        learning_rate=0.03)
+    errors = predicted - bits
+    cycles = errors[2:2990].view(249, 12)  # from the first bit of three
+    rms = cycles.square().mean(dim=0).sqrt()
+    figure, axes = plt.subplots(figsize=(3.6, 2.6))
+    axes.axhline(0.5, color="0.4", linestyle="--")
+    axes.plot(range(1, 13), rms, color="0.6", zorder=1)
+    axes.scatter(range(1, 13), rms, color=["black", "black", RED] * 4)
+    axes.set(xlabel="bit; every third (red) is the XOR of\nthe two before; dashed line: chance",
+             ylabel="error (RMS)", xticks=range(1, 13), ylim=(0, 0.65))
+    figure.savefig(folder / "xor.png")
+
+def draw_toy(folder: Path) -> None:
+    """Draw the probability of spam after each word of two toy messages that were held out."""
+    frame, held_out = elman_min.split(elman_min.toy_messages(2000).drop_duplicates("message"))
+    model, vocabulary = elman_min.train(frame)
+    is_twin = held_out["message"].str.fullmatch("dear swap your (boat|pen) for my (boat|pen) ok")
+    twins = held_out[is_twin]
+    texts = []
+    colors = []
+    for message, target in zip(twins["message"], twins["target"]):
+        p = elman_min.token_probabilities(model, vocabulary, message)[3:]
+        row = [f"{token}\n{p_t:.2f}" for token, p_t in zip(words(message), p.tolist())]
+        texts.append([*row, "spam" if target == 1 else "ham"])
+        colors.append([*plt.get_cmap("coolwarm")(0.15 + 0.7 * p.numpy()), "white"])
+    figure, axes = plt.subplots(figsize=(3.6, 1.5))
     axes.axis("off")
-    axes.text(0, 0.9, "probability of spam after each token", size=size, va="center")
-    for left, row, wide, token, p in cells:
-        top = 2.4 + 3.1 * row
-        axes.add_patch(plt.Rectangle((left, top), wide, 2.7, color=plt.cm.coolwarm(0.1 + 0.8 * p)))
-        for label, line, weight in ((token, 0.85, "bold"), (f"{p:.2f}", 2.0, "normal")):
-            axes.text(left + wide / 2, top + line, label, size=size * 0.9, weight=weight,
-                      family="monospace", ha="center", va="center",
-                      color="white" if abs(p - 0.5) > 0.35 else "black")
-    figure.savefig(path, dpi=200, facecolor="white")
-
-def draw_xor(plt, path: Path) -> None:
-    """Draw Figure 3 of the paper."""
-    errors, places = xor_errors(), list(range(1, 13))
-    figure, axes = plt.subplots(figsize=(3.6, 2.4), layout="constrained")
-    axes.plot(places, errors, color="0.5", zorder=1)
-    axes.scatter(places, errors, color=["#c2352b" if k % 3 == 0 else "0.3" for k in places])
-    axes.set(xlabel="bit; every third (red) is the XOR\nof the two before it",
-             ylabel="error", xticks=places, ylim=(0, 0.6))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=200, facecolor="white")
-
-def run_pictures(rows: pd.DataFrame, folder: Path) -> None:
-    """Draw sentence.png, where there are messages to train on, and xor.png."""
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError:
-        print("matplotlib is not installed: no pictures")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if not rows.empty:
-        draw_sentence(plt, rows, folder / "sentence.png")
-    draw_xor(plt, folder / "xor.png")
-    for path in sorted(folder.glob("*.png")):
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    axes.set_title("probability of spam after each word, then the truth", size=10)
+    table = axes.table(texts, colors, cellLoc="center", bbox=(0, 0, 1, 1))
+    table.auto_set_font_size(False)
+    table.set_fontsize(10)
+    for cell in table.get_celld().values():
+        cell.set_edgecolor("white")
+    figure.savefig(folder / "toy.png")
 
 # ---- Command line ----
 
-# In this order; those from almeida on need a file.
-PARTS = {"speed": "20 s", "xor": "2 s", "small": "5 s", "almeida": "1 minute",
-         "accuracy": "10 to 15 minutes", "calibration": "1 s after accuracy, else 3 minutes"}
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what README.md claims.")
-    parser.add_argument("csv", nargs="?", help="labeled messages, see spam.csv.README")
-    parser.add_argument("--part", action="append", choices=PARTS,
-                        help="measure this part only; can be repeated")
-    parser.add_argument("--seeds", type=int, default=4, choices=range(1, 11), metavar="1..10",
-                        help="repetitions of the 5 folds, each with another seed (%(default)s)")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER",
-                        help="draw sentence.png and xor.png there, and measure no other part "
-                             "unless --part names it")
-    args = parser.parse_args()
-    parts = args.part or ([] if args.pictures else [*PARTS] if args.csv else [*PARTS][:3])
-    if not args.csv and set(parts).intersection([*PARTS][3:]):
-        parser.error("this part needs a file of messages, see spam.csv.README")
-    try:
-        rows = read_messages(args.csv) if args.csv else pd.DataFrame()
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    if text is None:
-        print("scikit-learn is not installed: no naive Bayes, no SVM")
-    models = {**CLASSIC, **NETWORKS}
-    accuracy: dict[str, pd.DataFrame] = {}
-    almeida: dict[str, pd.DataFrame] = {}
-    pairs = pd.DataFrame()
-    for part in (part for part in PARTS if part in parts):
-        print(f"\n== {part}: about {PARTS[part]}", flush=True)
-        if part == "speed":
-            run_speed()
-        elif part == "xor":
-            run_xor()
-        elif part == "small":
-            run_small(args.seeds)
-        elif part == "almeida":
-            almeida = run_almeida(rows, models)
-        elif part == "accuracy":
-            accuracy, pairs = run_accuracy(rows, models, args.seeds)
-            print(f"\n{table(accuracy, almeida)}")
-        else:
-            if pairs.empty:
-                pairs = run_accuracy(rows, {RECIPE: fit_network}, args.seeds)[1]
-            run_calibration(pairs)
+def run(args: argparse.Namespace) -> None:
     if args.pictures:
-        print("\n== pictures: about 10 s", flush=True)
-        run_pictures(rows, args.pictures)
+        plt.rcParams.update(STYLE)
+        for draw in (draw_toy, draw_xor, draw_words, draw_tree):
+            draw(args.pictures)
+        return
+    parts = args.part or ["speed", "accuracy", "balance"]
+    rows = pd.DataFrame()
+    if parts != ["speed"]:
+        rows = elman_min.read_messages(args.csv)
+    print(f"One thread of {os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}")
+    if "speed" in parts:
+        run_speed()
+    if "accuracy" in parts:
+        run_accuracy(rows, args.seeds)
+    if "balance" in parts:
+        run_balance(rows)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main()
+    parser = argparse.ArgumentParser(description="Measure what README.md claims.")
+    add = parser.add_argument
+    add("csv", nargs="?", default="spam.csv", help="labeled messages (default: %(default)s)")
+    add("--part", action="append", choices=["speed", "accuracy", "balance"],
+        help="measure this part; can be repeated (default: all)")
+    add("--seeds", type=int, default=4, choices=range(1, 101), metavar="N",
+        help="5-fold cross-validations in accuracy, README.md has 10 (default: %(default)s)")
+    add("--pictures", type=Path, metavar="FOLDER", help="draw the pictures, measure nothing")
+    try:
+        run(parser.parse_args())
+    except (OSError, ValueError) as error:
+        sys.exit(f"benchmark.py: {error}")
