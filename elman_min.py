@@ -492,6 +492,8 @@ def run_train(args: argparse.Namespace) -> None:
     frame = read_messages(args.data) if args.data else toy_messages(2000)
     print(printable(frame.attrs.get("source", "toy messages")))
     fit, held_out = split(frame.drop_duplicates("message"))
+    if held_out["target"].nunique() < 2:
+        raise ValueError("too few ham or spam messages to hold out some of each")
     print(f"training on {len(fit):,} distinct messages, holding out {len(held_out):,}; "
           f"device {args.device}")
     model, vocabulary = train(
@@ -512,6 +514,8 @@ def run_test(args: argparse.Namespace) -> None:
         frame = split(frame.drop_duplicates("message"))[1]
         part = "distinct messages, all of them held out"
     print(f"testing on {len(frame):,} {part}")
+    if frame.empty:
+        raise ValueError("there is nothing to test on; try --all")
     model, vocabulary = load(args.model, args.device)
     probability = predict(model, vocabulary, frame["message"])
     print_metrics(probability, frame)
@@ -573,8 +577,8 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         reason = f"elman_min.py: {error}"
         if isinstance(error, FileNotFoundError):
-            reason += ("; a model: run `train spam.csv`, or `train` and use --model toy.pt; "
-                       "data: see spam.csv.README")
+            reason += (" (data: see spam.csv.README; model: run `train spam.csv`, or run `train` "
+                       "and use --model toy.pt)")
         print(printable(reason), file=sys.stderr)
         return 2
 

@@ -7,6 +7,7 @@ property in its docstring, and hypothesis runs it on 25 cases drawn by @given.
 
 Shapes: batch size B, steps T, input size I, hidden size H, output size O.
 """
+import copy
 import inspect
 import io
 import os
@@ -567,7 +568,7 @@ def test_simulation_lexical_classes():
     print(f"words nearest to one of their class         figure only  {figures['alike']} of 29")
     print(f"  before training                           none         {figures['untrained']} of 29")
     print(f"states nearest to one of their word         none         {figures['own word']} of 1000")
-    print(f"words nearest to zog                        figure only  {figures['near zog']}")
+    print(f"words nearest to zog                        figure only  {sorted(figures['near zog'])}")
     assert error <= 0.053
     assert error < bigram_error
     assert cosine >= 0.916
@@ -693,10 +694,12 @@ def test_encoding_is_named(tmp_path, encoding):
 @pytest.mark.parametrize("content, targets, messages", [
     ('ham\t"hi, you\nspam\twin "now"\n', [0, 1], ['"hi, you', 'win "now"']),
     ('ham,"a\nham, eggs\nspam"\nspam,win it\n', [0, 1], ["a\nham, eggs\nspam", "win it"]),
+    ("\r\nham;hi you\nspam;win it, now\n", [0, 1], ["hi you", "win it, now"]),
     ("ham,NA and nan\nspam,\n", [0, 1], ["NA and nan", ""]),
     ("spam,header\nham,hello you\n", [1, 0], ["header", "hello you"]),
     ("label,text,link\nspam,win cash,0\nham,see you,1\n", [1, 0], ["win cash", "see you"])],
-    ids=["tabs", "labels in a message", "missing values", "header spam", "a column of 0 and 1"])
+    ids=["tabs", "labels in a message", "blank first line", "missing values", "header spam",
+         "a column of 0 and 1"])
 def test_file_is_read(tmp_path, content, targets, messages):
     """Quotes are plain in tab-separated text; words and line ends in quotes are no labels."""
     path = tmp_path / "x.csv"
@@ -844,6 +847,18 @@ def test_given_model_is_trained_in_place():
     assert result == (model, vocabulary)
     assert vocabulary.idx_to_token == tokens
     assert model.weight.any()
+
+def test_distributed_model_is_trained():
+    """DistributedDataParallel around a model, here of one process, changes nothing."""
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    vocabulary = Vocabulary(chat(30)["message"])
+    alone = ElmanRNN(len(vocabulary), 4)
+    wrapped = nn.parallel.DistributedDataParallel(copy.deepcopy(alone))
+    for model in (alone, wrapped):
+        train(chat(30), model=model, vocabulary=vocabulary, epochs=2)
+    torch.distributed.destroy_process_group()
+    torch.testing.assert_close(wrapped.module.state_dict(), alone.state_dict())
 
 @pytest.mark.parametrize("training", [True, False])
 def test_modes_are_set_and_restored(training):
@@ -1246,8 +1261,10 @@ BAD = {  # command, pattern of the error
     "missing data": ("test SMSSpamColection", r"SpamColection.*spam\.csv\.README"),
     "missing model": ("predict hello --model no.pt", r"no\.pt.*train spam\.csv.*--model toy\.pt"),
     "folder": ("train .", "directory|denied"),
-    "bad data": ("train bad.csv", r"bad\.csv.*row 3.*'hm'"),
-    "one class": ("train ham.csv", "both"),
+    "bad data": ("train hm.csv", r"hm\.csv.*row 3.*'hm'"),
+    "one class": ("train ham.csv", "too few ham or spam"),
+    "nothing held out": ("test two.csv", "try --all"),
+    "commas": ("train commas.csv", r"line 2.*commas in quotes\?"),
     "not a checkpoint": ("test chat.csv --model chat.csv", r"chat\.csv is not a checkpoint"),
     "model is data": ("train chat.csv --model chat.csv", r"chat\.csv must end in \.pt"),
     "model nowhere": ("train chat.csv --epochs 1 --model no/m.pt", r"no/m\.pt"),
@@ -1258,8 +1275,10 @@ BAD = {  # command, pattern of the error
 def test_bad_input_is_one_line_and_changes_no_file(run, name):
     """What is wrong with a file or an option is said on one printable line, with status 2."""
     command, pattern = BAD[name]
-    Path("bad.csv").write_text("label,text\nham,hello there\nhm,win it now\n")
-    Path("ham.csv").write_text("ham,hello there\n" * 40)
+    Path("hm.csv").write_text("label,text\nham,hello there\nhm,win it now\n")
+    Path("ham.csv").write_text("".join(f"ham,hello number {i}\n" for i in range(40)))
+    Path("two.csv").write_text("ham,see you soon\nspam,win it now\n")
+    Path("commas.csv").write_text("label,text\nham,hello, you\n")
     before = files()
     status, _, error = run(command)
     assert status == 2

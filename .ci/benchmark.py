@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Measure what README.md claims, and draw its pictures.
 
-    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 40 minutes
+    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 25 minutes
     python .ci/benchmark.py --part speed            one part; this one needs no file
     python .ci/benchmark.py --pictures .github      the pictures only, a minute
 
@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.transforms import Bbox
 from scipy.cluster import hierarchy
 from sklearn import dummy, metrics, naive_bayes, pipeline, svm
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -154,7 +155,7 @@ def run_accuracy(rows: pd.DataFrame, seeds: int) -> None:
     print_header("model", "F1", "MCC", "AUC", "training", "Almeida accuracy", "Almeida MCC")
     for name, fit, almeida_seeds in MODELS:
         if fit is None:
-            print_row(name, *[""] * 6)
+            print_row(name, "", "", "", "", "", "")
             continue
         runs = cross_validate(fit, rows, seeds)
         almeida = pd.DataFrame([measure(fit, rows[:cut], rows[cut:], seed)
@@ -193,15 +194,13 @@ def run_speed() -> None:
 # ---- Pictures ----
 # A page may show them 360 pixels wide, on white or on black: opaque, narrow, in large type.
 
-STYLE = {"figure.constrained_layout.use": True, "figure.dpi": 180, "lines.linewidth": 1,
-         "axes.spines.top": False, "axes.spines.right": False}
 RED, BLUE, GREEN = "#c0281c", "#1f5fb4", "#1b7f3b"
 
 def draw_tree(folder: Path) -> None:
     """Draw Figure 7 of the paper, and count how often word classes are whole subtrees."""
-    nouns = experiments.ANIMATE + experiments.INANIMATE
     groups = {"VERBS": experiments.VERBS, "ANIMATES": experiments.ANIMATE,
-              "INANIMATES": experiments.INANIMATE, "NOUNS": nouns}
+              "INANIMATES": experiments.INANIMATE}
+    groups["NOUNS"] = groups["ANIMATES"] + groups["INANIMATES"]
     whole: Counter[str] = Counter()
     for seed in range(9, -1, -1):  # the last one is drawn
         means = experiments.simulate_lexical_classes(seed)["means"]  # (29, 150)
@@ -236,15 +235,15 @@ def draw_words(folder: Path) -> None:
     figure, panels = plt.subplots(4, figsize=(3.6, 4.8))
     first = onsets.tolist().index(True)
     for axes in panels:
-        axes.axhline(chance.mean(), color="0.4", linestyle="--")
-        axes.plot(figures["error"][first:first + 16], color="0.7")
+        axes.axhline(chance.mean(), color="0.4", linestyle="--", linewidth=1)
+        axes.plot(figures["error"][first:first + 16], color="0.8")
         for x in range(16):
             axes.text(x, figures["error"][first + x], text[first + x], weight="bold", size=11,
                       color=RED if onsets[first + x] else "black", ha="center", va="center")
         axes.set(xlim=(-0.6, 15.6), ylim=(-0.08, 0.8), xticks=[], yticks=[0, 0.4, 0.8])
         first += 16
     figure.supylabel("error (RMS)", size=10)
-    axes.set_xlabel("letters in a row; red: a word begins;\ndashed line: chance")
+    axes.set_xlabel("letter by letter; red: a word begins;\ndashed line: chance")
     figure.savefig(folder / "words.png")
 
 def draw_xor(folder: Path) -> None:
@@ -253,9 +252,8 @@ def draw_xor(folder: Path) -> None:
     _, _, predicted, bits = experiments.predict_text(
         0, triples, 1000, {"0": "0", "1": "1"}, 3, pieces=30, steps=3, passes=60,
         learning_rate=0.03)
-    errors = predicted - bits
-    cycles = errors[2:2990].view(249, 12)  # from the first bit of three
-    rms = cycles.square().mean(dim=0).sqrt()
+    errors = (predicted - bits)[2:2990].view(249, 12)  # from the first bit of three
+    rms = errors.square().mean(dim=0).sqrt()
     figure, axes = plt.subplots(figsize=(3.6, 2.6))
     axes.axhline(0.5, color="0.4", linestyle="--")
     axes.plot(range(1, 13), rms, color="0.6", zorder=1)
@@ -280,7 +278,7 @@ def draw_toy(folder: Path) -> None:
     figure, axes = plt.subplots(figsize=(3.6, 1.5))
     axes.axis("off")
     axes.set_title("probability of spam after each word, then the truth", size=10)
-    table = axes.table(texts, colors, cellLoc="center", bbox=(0, 0, 1, 1))
+    table = axes.table(texts, colors, cellLoc="center", bbox=Bbox.unit())
     table.auto_set_font_size(False)
     table.set_fontsize(10)
     for cell in table.get_celld().values():
@@ -291,14 +289,14 @@ def draw_toy(folder: Path) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if args.pictures:
-        plt.rcParams.update(STYLE)
+        plt.rc("figure", dpi=180)
+        plt.rc("figure.constrained_layout", use=True)
+        plt.rc("axes.spines", top=False, right=False)
         for draw in (draw_toy, draw_xor, draw_words, draw_tree):
             draw(args.pictures)
         return
     parts = args.part or ["speed", "accuracy", "balance"]
-    rows = pd.DataFrame()
-    if parts != ["speed"]:
-        rows = elman_min.read_messages(args.csv)
+    rows = pd.DataFrame() if parts == ["speed"] else elman_min.read_messages(args.csv)
     print(f"One thread of {os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}")
     if "speed" in parts:
         run_speed()
@@ -314,8 +312,8 @@ if __name__ == "__main__":
     add("csv", nargs="?", default="spam.csv", help="labeled messages (default: %(default)s)")
     add("--part", action="append", choices=["speed", "accuracy", "balance"],
         help="measure this part; can be repeated (default: all)")
-    add("--seeds", type=int, default=4, choices=range(1, 101), metavar="N",
-        help="5-fold cross-validations in accuracy, README.md has 10 (default: %(default)s)")
+    add("--seeds", type=int, default=4, choices=range(1, 11), metavar="1..10",
+        help="5-fold cross-validations in accuracy; README.md: 10 (default: %(default)s)")
     add("--pictures", type=Path, metavar="FOLDER", help="draw the pictures, measure nothing")
     try:
         run(parser.parse_args())
