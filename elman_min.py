@@ -82,7 +82,7 @@ class ElmanRNN(nn.Module):
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, because hidden units with equal weights get equal gradients and stay equal.
-        # Small, because far from 0 tanh is flat and its gradient almost 0. nn.RNN has this rule.
+        # Small, because far from 0 tanh is flat and its gradient almost 0. This is PyTorch's rule.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
