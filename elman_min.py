@@ -18,20 +18,20 @@ h_{t-1}, the memory of earlier tokens:
     W_hy  (H, O)  output weights
     b_y   (O,)    output bias
 
-tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is called the logit.
-All W and b are learned from labeled messages; together they are called the weights.
+tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the logit. All W
+and b are learned from labeled messages; together they are called the weights.
 
-How it learns: messages are processed in batches, since one large matrix product is faster
-than many small ones; short messages are padded to the length of the longest. The loss is
-one number that says how wrong the predicted probabilities are. The gradient says, for each
-weight, how fast the loss changes with it. After each batch, an update moves every weight a
-little against its gradient, so that the loss falls; an epoch is one pass over all messages.
-Each state depends on the one before, so the chain rule carries the gradient from the last
-step back to the first: backpropagation through time. The order of words matters, because a
-word read earlier has been transformed by more steps. Rare and new words become the token
-<UNK>; training turns random tokens into <UNK> too, so that the network learns not to depend
-on single words. A seed fixes all random numbers: the same machine, versions, device and number
-of threads give the same weights, bit for bit; elsewhere rounding makes small differences.
+How it learns: messages are processed in batches, since one large matrix product is
+faster than many small ones; short ones are padded to the length of the longest. The
+loss says in one number how wrong the predicted probabilities are; the gradient says, for
+each weight, how fast the loss changes with it. After each batch, an update moves every
+weight a little against its gradient, so that the loss falls; an epoch is one pass over
+all messages. Each state depends on the one before, so the chain rule carries the gradient
+from the last step back to the first: backpropagation through time. The order of words
+matters, because a word read earlier has been transformed by more steps. Rare and new
+words become the token <UNK>; so do random tokens in training, and the network learns not
+to depend on single words. A seed fixes all random numbers: the same machine, versions,
+device and number of threads give the same weights, bit for bit; elsewhere rounding differs.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -61,15 +61,14 @@ class ElmanRNN(nn.Module):
     """Elman's simple recurrent network: a hidden layer that feeds back into itself.
 
     `x` is a batch of B sequences of T >= 1 steps: int64 ids (B, T), or float vectors
-    (B, T, I) for inputs that are not words. `hidden` (B, H) is h_0, by default 0; another
+    (B, T, I) for inputs other than words. `hidden` (B, H) is h_0, by default 0; another
     shape is a ValueError. Returns the logits (B, T, O) and all states (B, T, H).
-    Step t never looks ahead (the network is causal), so padding at the end changes nothing
-    before it. The last state of a padded sequence i is states[i, length - 1], not
-    states[i, -1]. To continue a stream that is not padded, pass hidden=states[:, -1].detach():
-    the gradient ends there, and the memory of earlier steps becomes free.
-    Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1, so tanh
-    shrinks the gradient less at each step. He also took h_{t-1} as a constant in the
-    gradient; here the gradient continues to the first step.
+    Step t never looks ahead (the network is causal), so padding at the end changes
+    nothing before it; the last state of a padded sequence i is states[i, length - 1].
+    To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
+    ends there, and the memory of earlier steps becomes free. Elman used a sigmoid for
+    h_t. Its slope is at most 1/4, that of tanh up to 1, so tanh shrinks the gradient
+    less. He also took h_{t-1} as a constant in it; here it continues to the first step.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -82,7 +81,7 @@ class ElmanRNN(nn.Module):
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, because hidden units with equal weights get equal gradients and stay equal.
-        # Small, because far from 0 tanh is flat and its gradient almost 0. This is PyTorch's rule.
+        # Small, because far from 0 tanh is flat and its gradient almost 0. PyTorch has this rule.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
@@ -109,18 +108,18 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
                   last_only: bool = False) -> torch.Tensor:
     """Return the mean binary cross-entropy of a batch of padded messages.
 
-    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T. The loss
-    of a step is -log of the probability predicted for the true class. The loss of a message
-    is the mean over its steps, or with `last_only` its last step. The result is the mean over
-    messages, so that long ones count no more than short ones. Raises ValueError for other
-    input. For three classes use output_size=3, targets 0 to 2, cross_entropy and softmax.
+    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T; else a
+    ValueError. The loss of a step is -log of the probability predicted for the true class.
+    That of a message is the mean over its steps, or with `last_only` its last step. The
+    result is the mean over messages, so that long ones count no more than short ones. For
+    three classes use output_size=3, targets 0 to 2, cross_entropy and softmax.
     """
     B, T = logits.shape
     if targets.shape != (B,) or lengths.shape != (B,):
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
     if lengths.min() < 1 or lengths.max() > T or targets.min() < 0 or targets.max() > 1:
         raise ValueError("lengths must be from 1 to T, and targets from 0 to 1")
-    targets = targets[:, None].expand(B, T)
+    targets = targets[:, None].expand_as(logits)  # (B, T)
     step = torch.arange(1, T + 1, device=logits.device)
     counted = step <= lengths[:, None]  # (B, T), False on padding
     if last_only:
@@ -134,7 +133,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # ---- Text ----
 # Example, after `train spam.csv`: "Text WIN to 80082"
 # tokens  <length 0> <capitals 4> <digits 3> text win to 00000
-# ids     431 2040 70 31 21 20 32, int64 (T,) = (7,)
+# ids     432 2041 70 31 21 20 32, int64 (T,) = (7,)
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
 def character_kind(char: str) -> str:
@@ -168,17 +167,16 @@ def tokenize(message: str) -> list[str]:
 class Vocabulary:
     """Map tokens to ids and back. Unknown tokens have id 0, `<UNK>`.
 
-    Tokens that occur fewer than `min_count` times in `messages` stay unknown: once is too
-    rare to learn from. Padding has id 0 too, which does no harm: the network is causal, and
+    Tokens that occur fewer than `min_count` times stay unknown: once is too rare to
+    learn from. Padding has id 0 too, which does no harm: the network is causal, and
     sequence_loss gives padding no weight.
     """
 
     def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
         if isinstance(messages, (str, pd.DataFrame)):  # would yield letters or column names
             raise TypeError('pass a list of messages, or frame["message"]')
-        self.idx_to_token: list[str] = []
-        self.token_to_idx: dict[str, int] = {}
-        self.add_token("<UNK>")
+        self.idx_to_token = ["<UNK>"]
+        self.token_to_idx = {"<UNK>": 0}
         counts: Counter[str] = Counter()
         for message in messages:
             counts.update(tokenize(message))
@@ -206,9 +204,8 @@ class Vocabulary:
 def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     """Return `n` requests to swap two things: spam if they ask for the more valuable one.
 
-    Spam is followed by its ham twin, in which the two things have changed places. As twins
-    have the same words, no bag of words tells them apart: the network has to remember the
-    first thing until it reads the second.
+    Each spam has a ham twin, with the two things exchanged. As twins have the same words,
+    no bag of words decides: the network must remember the first thing until the second.
     """
     things = "pen cup book lamp watch phone bike car boat house".split()  # in order of value
     rng = random.Random(seed)
@@ -222,7 +219,7 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows[:n], columns=["target", "message"])
 
 def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
-    """Return the one column of labels: 0 for ham, 1 for spam, missing for anything else."""
+    """Return the one column of labels: 0 for ham, 1 for spam, missing for a header."""
     cells = table.drop(columns=messages).map(str.strip).map(str.lower)
     targets = cells.map({"ham": 0, "spam": 1}.get)
     found = targets[1:].notna().any()  # below the first row, which may be a header
@@ -233,24 +230,28 @@ def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
     if found.sum() != 1 or len(table) == 1:  # of no rows, all() is true
         raise ValueError(f"needs rows with one column of ham and spam, or of 0 and 1, besides the "
                          f"longest, the messages; found {cells.iloc[0][found].tolist()}")
-    return targets[found.idxmax()]
+    target = targets[found.idxmax()]
+    unlabeled = table[1:][target[1:].isna()]
+    if len(unlabeled) > 0:
+        row = unlabeled.index[0]
+        raise ValueError(f"row {row + 1} is labeled {table[target.name][row]!r}")
+    return target
 
 def read_messages(path: str | Path) -> pd.DataFrame:
     """Read labeled messages into the columns `target` (0 ham, 1 spam) and `message`.
 
-    The text is UTF-8, or else Windows-1252. If its first line has a tab, it is tab-separated
-    without quoting; else it is quoted CSV with commas, or with semicolons if that line has no
-    comma. The messages are the column with the most text. The labels are the other column
-    with ham or spam below the first row; if there is none, the one with only 0 and 1 there.
-    Two such columns are an error. A first row without a label is the header; a header "spam"
-    or "ham" is taken for a label. `attrs` of the result says what was found. Raises OSError or
-    ValueError.
+    The text is UTF-8, else Windows-1252. It is tab-separated without quoting if its first
+    line has a tab, else quoted CSV with commas, or semicolons if that line has no comma.
+    The messages are the column with the most text; the labels are the only other one with
+    ham or spam below the first row or, if none has, with only 0 and 1 there. A first row
+    without a label is the header; a header "spam" or "ham" is taken for a label.
+    `attrs["source"]` says what was found. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
         text, encoding = data.decode("utf-8-sig"), "UTF-8"
     except UnicodeDecodeError:
-        text, encoding = data.decode("cp1252", errors="replace"), "Windows-1252"
+        text, encoding = data.decode("cp1252", "replace"), "Windows-1252"
     first_line = text.strip().split("\n")[0]
     separator = "," if "," in first_line else ";"
     if "\t" in first_line:
@@ -264,19 +265,14 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         messages = int(text_lengths.argmax())
         target = find_labels(table, messages)
     except ValueError as error:
-        hint = "; are messages with commas in quotes?" if "fields" in str(error) else ""
+        hint = "; are messages with commas in quotes?" if "fields in line" in str(error) else ""
         raise ValueError(f"{path}: {str(error).strip()}{hint}") from error
     frame = pd.DataFrame({"target": target, "message": table[messages]})
-    if pd.isna(target[0]):
-        frame = frame[1:]  # without the header
-    unlabeled = frame["target"].isna()
-    if unlabeled.any():
-        row = frame[unlabeled].index[0]
-        raise ValueError(f"{path}: row {row + 1} is labeled {table[target.name][row]!r}")
+    frame = frame.dropna(ignore_index=True).astype({"target": int})  # without the header
     frame.attrs["source"] = (
         f"{len(frame):,} messages from {len(text.splitlines()):,} lines of {encoding}; labels from "
         f"the column {table[target.name][0]!r}, messages from {table[messages][0][:30]!r}")
-    return frame.astype({"target": int}).reset_index(drop=True)
+    return frame
 
 def check_frame(frame: pd.DataFrame) -> None:
     """Raise TypeError unless `frame` has the columns that read_messages returns."""
@@ -287,20 +283,19 @@ def check_frame(frame: pd.DataFrame) -> None:
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
 
-    A hash of the message decides, not chance: no message is in both parts, even if the frame
-    has copies, and `test` finds the same messages again without a list of them, whatever the
-    order of the rows.
+    A hash of the message decides, not chance: copies stay together, and `test` finds the
+    same messages again without a list of them, whatever the order of the rows.
     """
     check_frame(frame)
-    data = frame["message"].str.encode("utf-8", errors="replace")  # lone surrogates
+    data = frame["message"].str.encode("utf-8", "replace")  # lone surrogates
     held_out = data.map(zlib.crc32) % 5 == 0
     return frame[~held_out], frame[held_out]
 
 class PaddedBatches(Dataset):
     """Batches of messages of similar length, so that little padding is needed.
 
-    A batch is x (B, T), padded with 0; lengths (B,); targets (B,). A very long message slows
-    its own batch, in which all others are padded to its length, and no other batch.
+    A batch is x (B, T), padded with 0; lengths (B,); targets (B,). A very long message
+    slows its own batch, whose others are padded to its length, and no other batch.
     """
 
     def __init__(self, frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int):
@@ -328,11 +323,11 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
           report: Callable[[int, float], object] | None = None) -> tuple[nn.Module, Vocabulary]:
     """Train on all rows of `frame`. Return the model and its vocabulary.
 
-    A `model` given with its `vocabulary` is trained further, in place and on its device; no
-    tokens are added. It can be any causal module that returns logits (B, T, 1) and one more
-    result. `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
-    is called after each epoch; to stop early, raise an exception in it. Sets torch's seed. The
-    defaults scored best in cross-validation on spam.csv. Raises TypeError or ValueError.
+    A `model` given with its `vocabulary` is trained further, in place and on its device;
+    no tokens are added. It can be any causal module that returns logits (B, T, 1) and one
+    more result. `word_dropout` is the probability that a token becomes <UNK>. `report(epoch,
+    loss)` is called after each epoch; to stop early, raise an exception in it. Sets torch's
+    seed. The defaults scored best in cross-validation. Raises TypeError or ValueError.
     """
     check_frame(frame)
     if set(frame["target"]) != {0, 1}:
@@ -397,8 +392,8 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
 def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -> torch.Tensor:
     """Return the probability that each of N messages is spam, float (N,).
 
-    It is read at the last token, when the network has seen the whole message. Messages are
-    processed one by one: in a batch, rounding could depend on the other messages.
+    It is read at the last token, when the network has seen the whole message. Messages
+    are processed one by one: in a batch, rounding could depend on the other messages.
     """
     if isinstance(messages, (str, pd.DataFrame)):
         raise TypeError('pass a list of messages, or frame["message"]')
@@ -408,22 +403,19 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
 def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str, float]:
     """Return classification metrics for N probabilities of spam and N targets, 0 or 1.
 
-    Both can be lists, arrays, Series or tensors, in the same order. A message counts as spam
-    above .5. `mcc`, the Matthews correlation coefficient, is 0 if all messages get the same
-    class, where the accuracy can still be high. 0 / 0 counts as 0. Raises ValueError or
-    TypeError.
+    Both can be lists, arrays, Series or tensors, in the same order. A message counts as
+    spam above .5. `mcc`, the Matthews correlation coefficient, is 0 if all get the same
+    class, where accuracy can still be high. 0 / 0 is 0. Raises ValueError or TypeError.
     """
-    p = pd.Series(probability).to_numpy(dtype=float)
-    y = pd.Series(target).to_numpy(dtype=float)
-    is_probability = (p >= 0) & (p <= 1)
-    if p.shape != y.shape or not is_probability.all() or not set(y) <= {0, 1}:
+    p = pd.Series(probability, dtype=float)
+    y = pd.Series(target, dtype=float)
+    if len(p) != len(y) or not p.between(0, 1).all() or not y.isin([0, 1]).all():
         raise ValueError("pass N probabilities from 0 to 1 (not logits) and N targets, 0 or 1")
-    predicted = p > 0.5
-    spam = y == 1
-    tp = int((predicted & spam).sum())  # spam found
-    fp = int(predicted.sum()) - tp      # ham taken for spam
-    fn = int(spam.sum()) - tp           # spam missed
-    tn = len(p) - tp - fp - fn          # ham recognized
+    counts = Counter(zip(p > 0.5, y == 1))
+    tp = counts[True, True]    # spam found
+    fp = counts[True, False]   # ham taken for spam
+    fn = counts[False, True]   # spam missed
+    tn = counts[False, False]  # ham recognized
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return {
         "accuracy": (tp + tn) / max(len(p), 1),
@@ -439,9 +431,9 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
     """Write a checkpoint of an ElmanRNN: its weights and the tokens.
 
-    The file is written under another name, then renamed. So after Ctrl-C or a crash `path`
-    is the old checkpoint or the new one, never half of it; a file `path`.tmp may remain.
-    After a power cut it can be incomplete, unless it is flushed with os.fsync before renaming.
+    It is written under another name, then renamed. So after Ctrl-C or a crash `path` is
+    the old checkpoint or the new one, never half of it; a file `path`.tmp may remain.
+    After a power cut it can be incomplete, unless flushed with os.fsync before renaming.
     Raises OSError, or TypeError for another model, which `load` could not rebuild.
     """
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
@@ -475,12 +467,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 def is_one_class(probability: torch.Tensor) -> bool:
-    is_spam = probability > 0.5
-    return bool(is_spam.all() or not is_spam.any())
+    classes = (probability > 0.5).unique()
+    return len(classes) == 1
 
 def print_metrics(probability: torch.Tensor, frame: pd.DataFrame) -> None:
-    metrics = evaluate(probability, frame["target"])
-    for name, value in metrics.items():
+    for name, value in evaluate(probability, frame["target"]).items():
         print(f"{name:9} {round(value, 4)}")
 
 def print_epoch(epoch: int, loss: float) -> None:
@@ -511,7 +502,7 @@ def run_test(args: argparse.Namespace) -> None:
     frame = read_messages(args.data) if args.data else toy_messages(2000)
     part = "rows, including those the model was trained on"
     if not args.all:
-        frame = split(frame.drop_duplicates("message"))[1]
+        _, frame = split(frame.drop_duplicates("message"))
         part = "distinct messages, all of them held out"
     print(f"testing on {len(frame):,} {part}")
     if frame.empty:
@@ -523,7 +514,7 @@ def run_test(args: argparse.Namespace) -> None:
         print("all messages get the same class")
     target = torch.tensor(frame["target"].tolist())
     error = (probability - target).abs()
-    print("P(spam) of the messages it gets wrong, worst first:")
+    print(f"{int((error > 0.5).sum())} mistakes, the worst ones with P(spam):")
     for row in error.argsort(descending=True)[:10].tolist():
         if error[row] > 0.5:
             message = printable(frame["message"].iloc[row])
@@ -535,13 +526,14 @@ def run_predict(args: argparse.Namespace) -> None:
     lines = (line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
     for message in lines if from_stdin else args.text:
         probabilities = token_probabilities(model, vocabulary, message).tolist()
-        label = "spam" if probabilities[-1] > 0.5 else "ham"
+        last = probabilities[-1]
+        label = "spam" if last > 0.5 else "ham"
         if from_stdin:
-            print(f"{label}\t{probabilities[-1]:.4f}\t{printable(message)}", flush=True)
+            print(f"{label}\t{last:.4f}\t{printable(message)}", flush=True)
             continue
         for token, p in zip(tokenize(message), probabilities):
             print(f"{p:.2f} {'#' * round(20 * p):20} {printable(token)[:50]}")
-        print(f"{label} (P(spam) = {probabilities[-1]:.4f})")
+        print(f"{label} (P(spam) = {last:.4f})")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Return the exit status: 0, 2 for an error, 130 for Ctrl-C."""

@@ -18,9 +18,14 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from sklearn import dummy, metrics, naive_bayes, pipeline, svm
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from torch import nn
+
+try:
+    from sklearn import dummy, metrics, naive_bayes, pipeline, svm
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+except ImportError:
+    sys.exit("benchmark.py needs scikit-learn, and for the pictures scipy and matplotlib: "
+             "pip install scikit-learn scipy matplotlib")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import elman_min
