@@ -22,16 +22,16 @@ tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the log
 and b are learned from labeled messages; together they are called the weights.
 
 How it learns: messages are processed in batches, since one large matrix product is
-faster than many small ones; short ones are padded to the length of the longest. The
+faster than many small ones; shorter ones are padded to the longest of the batch. The
 loss says in one number how wrong the predicted probabilities are; the gradient says, for
 each weight, how fast the loss changes with it. After each batch, an update moves every
-weight a little against its gradient, so that the loss falls; an epoch is one pass over
+weight a little, roughly against its gradient, so that the loss falls; an epoch is one pass over
 all messages. Each state depends on the one before, so the chain rule carries the gradient
 from the last step back to the first: backpropagation through time. The order of words
 matters, because a word read earlier has been transformed by more steps. Rare and new
-words become the token <UNK>; so do random tokens in training, and the network learns not
-to depend on single words. A seed fixes all random numbers: the same machine, versions,
-device and number of threads give the same weights, bit for bit; elsewhere rounding differs.
+words become the token <UNK>; so do random tokens in training, so that the network learns
+not to depend on single words. A seed fixes all random numbers: the same machine, versions,
+device and number of threads give the same weights, bit for bit; elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -66,9 +66,9 @@ class ElmanRNN(nn.Module):
     Step t never looks ahead (the network is causal), so padding at the end changes
     nothing before it; the last state of a padded sequence i is states[i, length - 1].
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
-    ends there, and the memory of earlier steps becomes free. Elman used a sigmoid for
-    h_t. Its slope is at most 1/4, that of tanh up to 1, so tanh shrinks the gradient
-    less. He also took h_{t-1} as a constant in it; here it continues to the first step.
+    ends there, and the graph of earlier steps can be freed. Elman used a sigmoid for h_t.
+    Its slope is at most 1/4, that of tanh up to 1 (near 0), so tanh shrinks the gradient
+    less. He treated h_{t-1} as a constant in the gradient; here it flows back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -110,7 +110,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 
     `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T; else a
     ValueError. The loss of a step is -log of the probability predicted for the true class.
-    That of a message is the mean over its steps, or with `last_only` its last step. The
+    That of a message is the mean over its steps, or with `last_only` that of its last. The
     result is the mean over messages, so that long ones count no more than short ones. For
     three classes use output_size=3, targets 0 to 2, cross_entropy and softmax.
     """
@@ -138,7 +138,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 
 def character_kind(char: str) -> str:
     """Return "word" for characters of words, and for any other the character itself."""
-    category = unicodedata.category(char)  # L: letter, M: combining mark, Cf: joiner
+    category = unicodedata.category(char)  # L: letter, M: combining mark, Cf: such as joiners
     return "word" if category[0] in "LM" or category == "Cf" else char
 
 def tokenize(message: str) -> list[str]:
@@ -149,12 +149,13 @@ def tokenize(message: str) -> list[str]:
     two. They come first, so that the network knows them when it reads the words.
     """
     message = unicodedata.normalize("NFC", message)  # é is one character, not e and an accent
-    letters = sum(map(str.isalpha, message))
-    capitals = sum(map(str.isupper, message))
+    letters = [char for char in message if char.isalpha()]
+    capitals = sum(map(str.isupper, letters))
     digits = sum(map(str.isdecimal, message))
-    tokens = [f"<length {len(message) // 25}>", f"<capitals {10 * capitals // max(letters, 1)}>",
+    tokens = [f"<length {len(message) // 25}>",
+              f"<capitals {10 * capitals // max(len(letters), 1)}>",
               f"<digits {digits.bit_length()}>"]
-    # Few numbers occur twice, but their lengths do: every phone number becomes 00000000000.
+    # Few numbers occur twice, but their lengths do: 11 digits are often a phone number.
     text = "".join("0" if char.isdecimal() else char for char in message.lower())
     for kind, run in groupby(text, character_kind):  # a word, or one character repeated
         token = "".join(run)
@@ -224,7 +225,7 @@ def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
     targets = cells.map({"ham": 0, "spam": 1}.get)
     found = targets[1:].notna().any()  # below the first row, which may be a header
     if not found.any():
-        # Any column may have some 0 and 1, so this one must have nothing else.
+        # Any column may have some 0 and 1; that of labels must have nothing else.
         targets = cells.map({"0": 0, "1": 1}.get)
         found = targets[1:].notna().all()
     if found.sum() != 1 or len(table) == 1:  # of no rows, all() is true
@@ -244,7 +245,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     line has a tab, else quoted CSV with commas, or semicolons if that line has no comma.
     The messages are the column with the most text; the labels are the only other one with
     ham or spam below the first row or, if none has, with only 0 and 1 there. A first row
-    without a label is the header; a header "spam" or "ham" is taken for a label.
+    without a label is the header; "spam" or "ham" above such labels is taken for one.
     `attrs["source"]` says what was found. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
@@ -262,15 +263,16 @@ def read_messages(path: str | Path) -> pd.DataFrame:
             quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
             na_filter=False)  # the filter would drop a message "NA"
         text_lengths = table.map(len).sum()  # characters in each column
-        messages = int(text_lengths.argmax())
+        messages = int(text_lengths.argmax())  # columns are named 0, 1, ...
         target = find_labels(table, messages)
     except ValueError as error:
         hint = "; are messages with commas in quotes?" if "fields in line" in str(error) else ""
         raise ValueError(f"{path}: {str(error).strip()}{hint}") from error
     frame = pd.DataFrame({"target": target, "message": table[messages]})
     frame = frame.dropna(ignore_index=True).astype({"target": int})  # without the header
+    lines = text.rstrip().count("\n") + 1
     frame.attrs["source"] = (
-        f"{len(frame):,} messages from {len(text.splitlines()):,} lines of {encoding}; labels from "
+        f"{len(frame):,} messages from {lines:,} lines of {encoding}; labels from "
         f"the column {table[target.name][0]!r}, messages from {table[messages][0][:30]!r}")
     return frame
 
@@ -295,7 +297,7 @@ class PaddedBatches(Dataset):
     """Batches of messages of similar length, so that little padding is needed.
 
     A batch is x (B, T), padded with 0; lengths (B,); targets (B,). A very long message
-    slows its own batch, whose others are padded to its length, and no other batch.
+    slows only its own batch, which is padded to its length.
     """
 
     def __init__(self, frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int):
@@ -305,7 +307,7 @@ class PaddedBatches(Dataset):
         targets = torch.tensor(frame["target"].tolist())
         self.batches = []
         for rows in lengths.argsort(stable=True).split(batch_size):  # (B,)
-            x = nn.utils.rnn.pad_sequence([encoded[row] for row in rows], batch_first=True)
+            x = nn.utils.rnn.pad_sequence([encoded[row] for row in rows.tolist()], batch_first=True)
             self.batches.append((x, lengths[rows], targets[rows]))
 
     def __len__(self) -> int:
@@ -338,8 +340,9 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     if (model is None) != (vocabulary is None):
         raise ValueError("pass a model together with its vocabulary")
     torch.manual_seed(seed)
-    vocabulary = vocabulary or Vocabulary(frame["message"])
-    model = model or ElmanRNN(len(vocabulary), hidden_size).to(device)
+    if model is None or vocabulary is None:
+        vocabulary = Vocabulary(frame["message"])
+        model = ElmanRNN(len(vocabulary), hidden_size).to(device)
     device = next(model.parameters()).device
     was_training = model.training
     batches = PaddedBatches(frame, vocabulary, batch_size)
@@ -369,7 +372,7 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
             # many steps the product may explode or vanish. Scaling the gradient of all weights
             # to a norm of at most 1 limits an explosion; it does not restore what vanished.
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()  # moves every weight against its gradient
+            optimizer.step()  # moves every weight, roughly against its gradient
             schedule.step()
             total += loss.item()
         model.train(was_training)
@@ -433,7 +436,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
 
     It is written under another name, then renamed. So after Ctrl-C or a crash `path` is
     the old checkpoint or the new one, never half of it; a file `path`.tmp may remain.
-    After a power cut it can be incomplete, unless flushed with os.fsync before renaming.
+    A power cut can still truncate it, as nothing flushes it to disk with os.fsync.
     Raises OSError, or TypeError for another model, which `load` could not rebuild.
     """
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
@@ -448,7 +451,7 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     data = Path(path).read_bytes()  # outside of try: its OSError is no fault of the content
     vocabulary = Vocabulary()
     try:
-        # weights_only, because torch.load would otherwise run code that a file contains.
+        # weights_only, so that no code that the file contains is run.
         checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         for token in checkpoint["tokens"]:
             vocabulary.add_token(token)
@@ -500,7 +503,7 @@ def run_train(args: argparse.Namespace) -> None:
 
 def run_test(args: argparse.Namespace) -> None:
     frame = read_messages(args.data) if args.data else toy_messages(2000)
-    part = "rows, including those the model was trained on"
+    part = "rows, which may include those the model was trained on"
     if not args.all:
         _, frame = split(frame.drop_duplicates("message"))
         part = "distinct messages, all of them held out"
@@ -524,7 +527,8 @@ def run_predict(args: argparse.Namespace) -> None:
     model, vocabulary = load(args.model, args.device)
     from_stdin = args.text == ["-"]
     lines = (line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
-    for message in lines if from_stdin else args.text:
+    messages = lines if from_stdin else args.text
+    for message in messages:
         probabilities = token_probabilities(model, vocabulary, message).tolist()
         last = probabilities[-1]
         label = "spam" if last > 0.5 else "ham"
