@@ -242,7 +242,8 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     """Read labeled messages into the columns `target` (0 ham, 1 spam) and `message`.
 
     The text is UTF-8, else Windows-1252. It is tab-separated without quoting if its first
-    line has a tab, else quoted CSV with commas, or semicolons if that line has no comma.
+    line has a tab, else quoted CSV with commas, or with semicolons if that line has some
+    and no comma.
     The messages are the column with the most text; the labels are the only other one with
     ham or spam below the first row or, if none has, with only 0 and 1 there. A first row
     without a label is the header; "spam" or "ham" above such labels is taken for one.
@@ -254,9 +255,11 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         text, encoding = data.decode("cp1252", "replace"), "Windows-1252"
     first_line = text.strip().split("\n")[0]
-    separator = "," if "," in first_line else ";"
+    separator = ","
     if "\t" in first_line:
         separator = "\t"
+    elif ";" in first_line and "," not in first_line:
+        separator = ";"
     try:
         table = pd.read_csv(
             io.StringIO(text), sep=separator, header=None, dtype=str,

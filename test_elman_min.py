@@ -657,8 +657,8 @@ def test_toy_messages_are_twins(n, seed):
 def quoted(cell):
     return '"' + cell.replace('"', '""') + '"'
 
-# Without a header, a tab or comma in the first message would be taken for the separator. Ids and
-# links are shorter than any message, as the longest column is taken for the messages.
+# The separator is read off the first line: so that line must not break in the middle of a message.
+# Ids and links are shorter than any message, as the longest column is taken for the messages.
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\t"), min_size=9, max_size=40)
 
 @given(st.lists(st.tuples(st.booleans(), cells), min_size=3, max_size=9),
@@ -669,6 +669,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\t"), min_siz
 def test_columns_are_found_in_any_table(tmp_path_factory, rows, names, order, form, encoding):
     """Labels and messages are found in any order of columns, among others, in words or numbers."""
     separator, has_header = form
+    assume(has_header or rows[0][1].isprintable())
     lines = [separator.join(order)] if has_header else []
     for spam, message in rows:
         row = {"label": names[spam], "text": quoted(message), "id": "77", "link": ""}
