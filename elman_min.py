@@ -47,6 +47,7 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # ids     432 2041 70 31 21 20 32, int64 (T,) = (7,)
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
+@cache  # a text has few different characters
 def character_kind(char: str) -> str:
     """Return "word" for characters of words, and for any other the character itself."""
     category = unicodedata.category(char)  # L: letter, M: combining mark, Cf: such as joiners
