@@ -223,7 +223,8 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
 
 def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
     """Return the one column of labels: 0 for ham, 1 for spam, missing for a header."""
-    cells = table.drop(columns=messages).map(str.strip).map(str.lower)
+    others = table.drop(columns=messages)
+    cells = others.map(str.strip).map(str.lower)
     targets = cells.map({"ham": 0, "spam": 1}.get)
     found = targets[1:].notna().any()  # below the first row, which may be a header
     if not found.any():
@@ -256,7 +257,8 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         text, encoding = data.decode("utf-8-sig"), "UTF-8"
     except UnicodeDecodeError:
         text, encoding = data.decode("cp1252", "replace"), "Windows-1252"
-    first_line = text.strip().split("\n")[0]
+    lines = text.strip().split("\n")
+    first_line = lines[0]
     separator = ","
     if "\t" in first_line:
         separator = "\t"
@@ -275,9 +277,8 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path}: {str(error).strip()}{hint}") from error
     frame = pd.DataFrame({"target": target, "message": table[messages]})
     frame = frame.dropna(ignore_index=True).astype({"target": int})  # without the header
-    lines = text.rstrip().count("\n") + 1
     frame.attrs["source"] = (
-        f"{len(frame):,} messages from {lines:,} lines of {encoding}; labels from "
+        f"{len(frame):,} messages from {len(lines):,} lines of {encoding}; labels from "
         f"the column {table[target.name][0]!r}, messages from {table[messages][0][:30]!r}")
     return frame
 
@@ -312,7 +313,8 @@ class PaddedBatches(Dataset):
         targets = torch.tensor(frame["target"].tolist())
         self.batches = []
         for rows in lengths.argsort(stable=True).split(batch_size):  # (B,)
-            x = nn.utils.rnn.pad_sequence([encoded[row] for row in rows.tolist()], batch_first=True)
+            chosen = [encoded[row] for row in rows.tolist()]
+            x = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
             self.batches.append((x, lengths[rows], targets[rows]))
 
     def __len__(self) -> int:
@@ -479,7 +481,8 @@ def is_one_class(probability: torch.Tensor) -> bool:
     return len(classes) == 1
 
 def print_metrics(probability: torch.Tensor, frame: pd.DataFrame) -> None:
-    for name, value in evaluate(probability, frame["target"]).items():
+    metrics = evaluate(probability, frame["target"])
+    for name, value in metrics.items():
         print(f"{name:9} {round(value, 4)}")
 
 def print_epoch(epoch: int, loss: float) -> None:
@@ -489,7 +492,8 @@ def run_train(args: argparse.Namespace) -> None:
     if not args.model.endswith(".pt"):
         raise ValueError(f"--model {args.model} must end in .pt, so that no data is overwritten")
     frame = read_messages(args.data) if args.data else toy_messages(2000)
-    print(printable(frame.attrs.get("source", "toy messages")))
+    source = frame.attrs.get("source", "toy messages")
+    print(printable(source))
     fit, held_out = split(frame.drop_duplicates("message"))
     if held_out["target"].nunique() < 2:
         raise ValueError("too few ham or spam messages to hold out some of each")
