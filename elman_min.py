@@ -3,8 +3,8 @@
 
 Spam is unwanted advertising and fraud; ham is every other message. The network (Elman,
 Finding Structure in Time, Cognitive Science 14, 1990) reads a message token by token; a
-token is a word, a number or a symbol. Step t combines the token x_t with the hidden state
-h_{t-1}, the memory of earlier tokens:
+token is a word, a number or a symbol. Step t combines the token x_t with the hidden
+state h_{t-1}, the memory of earlier tokens:
 
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
     y_t = sigmoid(h_t W_hy + b_y)
@@ -18,20 +18,21 @@ h_{t-1}, the memory of earlier tokens:
     W_hy  (H, O)  output weights
     b_y   (O,)    output bias
 
-tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the logit. All W
-and b are learned from labeled messages; together they are called the weights.
+tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the logit. All
+W and b are learned from labeled messages; together they are called the weights.
 
 How it learns: messages are processed in batches, since one large matrix product is
 faster than many small ones; shorter ones are padded to the longest of the batch. The
-loss says in one number how wrong the predicted probabilities are; the gradient says, for
-each weight, how fast the loss changes with it. After each batch, an update moves every
-weight a little, roughly against its gradient, so that the loss falls; an epoch is one pass over
-all messages. Each state depends on the one before, so the chain rule carries the gradient
-from the last step back to the first: backpropagation through time. The order of words
-matters, because a word read earlier has been transformed by more steps. Rare and new
-words become the token <UNK>; so do random tokens in training, so that the network learns
-not to depend on single words. A seed fixes all random numbers: the same machine, versions,
-device and number of threads give the same weights, bit for bit; elsewhere rounding may differ.
+loss says in one number how wrong the predicted probabilities are; the gradient says,
+for each weight, how fast the loss changes with it. After each batch, an update moves
+every weight a little, roughly against its gradient, so that the loss falls; an epoch is
+one pass over all messages. Each state depends on the one before, so the chain rule
+carries the gradient from the last step back to the first: backpropagation through time.
+The order of words matters, because a word read earlier has been transformed by more
+steps. Rare and new words become the token <UNK>; so do random tokens in training, so
+that the network learns not to depend on single words. A seed fixes all random numbers:
+the same machine, versions, device and number of threads give the same weights, bit for
+bit; elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -67,9 +68,10 @@ class ElmanRNN(nn.Module):
     Step t never looks ahead (the network is causal), so padding at the end changes
     nothing before it; the last state of a padded sequence i is states[i, length - 1].
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
-    ends there, and the graph of earlier steps can be freed. Elman used a sigmoid for h_t.
-    Its slope is at most 1/4, that of tanh up to 1 (near 0), so tanh shrinks the gradient
-    less. He treated h_{t-1} as a constant in the gradient; here it flows back to step 1.
+    ends there, and the graph of earlier steps can be freed.
+    Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1 (near
+    0), so tanh shrinks the gradient less. He treated h_{t-1} as a constant in the
+    gradient; here it flows back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -109,11 +111,12 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
                   last_only: bool = False) -> torch.Tensor:
     """Return the mean binary cross-entropy of a batch of padded messages.
 
-    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T; else a
-    ValueError. The loss of a step is -log of the probability predicted for the true class.
-    That of a message is the mean over its steps, or with `last_only` that of its last. The
-    result is the mean over messages, so that long ones count no more than short ones. For
-    three classes use output_size=3, targets 0 to 2, cross_entropy and softmax.
+    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T; else
+    a ValueError. The loss of a step is -log of the probability predicted for the true
+    class. That of a message is the mean over its steps, or with `last_only` that of its
+    last. The result is the mean over messages, so that long ones count no more than
+    short ones. For three classes use output_size=3, targets 0 to 2, cross_entropy and
+    softmax.
     """
     B, T = logits.shape
     if targets.shape != (B,) or lengths.shape != (B,):
@@ -146,9 +149,10 @@ def character_kind(char: str) -> str:
 def tokenize(message: str) -> list[str]:
     """Split any text into tokens: three about the whole message, then words and symbols.
 
-    The first three record what the words do not show: the length in steps of 25 characters,
-    the share of capitals in tenths of the letters, and the number of digits in powers of
-    two. They come first, so that the network knows them when it reads the words.
+    The first three record what the words do not show: the length in steps of 25
+    characters, the share of capitals in tenths of the letters, and the number of digits
+    in powers of two. They come first, so that the network knows them when it reads the
+    words.
     """
     message = unicodedata.normalize("NFC", message)  # é is one character, not e and an accent
     letters = [char for char in message if char.isalpha()]
@@ -207,8 +211,9 @@ class Vocabulary:
 def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     """Return `n` requests to swap two things: spam if they ask for the more valuable one.
 
-    Each spam has a ham twin, with the two things exchanged. As twins have the same words,
-    no bag of words decides: the network must remember the first thing until the second.
+    Each spam has a ham twin, with the two things exchanged. As twins have the same
+    words, no bag of words decides: the network must remember the first thing until the
+    second.
     """
     things = "pen cup book lamp watch phone bike car boat house".split()  # in order of value
     rng = random.Random(seed)
@@ -244,13 +249,13 @@ def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
 def read_messages(path: str | Path) -> pd.DataFrame:
     """Read labeled messages into the columns `target` (0 ham, 1 spam) and `message`.
 
-    The text is UTF-8, else Windows-1252. It is tab-separated without quoting if its first
-    line has a tab, else quoted CSV with commas, or with semicolons if that line has some
-    and no comma.
-    The messages are the column with the most text; the labels are the only other one with
-    ham or spam below the first row or, if none has, with only 0 and 1 there. A first row
-    without a label is the header; "spam" or "ham" above such labels is taken for one.
-    `attrs["source"]` says what was found. Raises OSError or ValueError.
+    The text is UTF-8, else Windows-1252. It is tab-separated without quoting if its
+    first line has a tab, else quoted CSV with commas, or with semicolons if that line
+    has some and no comma. The messages are the column with the most text; the labels
+    are the only other one with ham or spam below the first row or, if none has, with
+    only 0 and 1 there. A first row without a label is the header; "spam" or "ham" above
+    such labels is taken for one. `attrs["source"]` says what was found. Raises OSError
+    or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -291,8 +296,8 @@ def check_frame(frame: pd.DataFrame) -> None:
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
 
-    A hash of the message decides, not chance: copies stay together, and `test` finds the
-    same messages again without a list of them, whatever the order of the rows.
+    A hash of the message decides, not chance: copies stay together, and `test` finds
+    the same messages again without a list of them, whatever the order of the rows.
     """
     check_frame(frame)
     data = frame["message"].str.encode("utf-8", "replace")  # lone surrogates
@@ -332,11 +337,12 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
           report: Callable[[int, float], object] | None = None) -> tuple[nn.Module, Vocabulary]:
     """Train on all rows of `frame`. Return the model and its vocabulary.
 
-    A `model` given with its `vocabulary` is trained further, in place and on its device;
-    no tokens are added. It can be any causal module that returns logits (B, T, 1) and one
-    more result. `word_dropout` is the probability that a token becomes <UNK>. `report(epoch,
-    loss)` is called after each epoch; to stop early, raise an exception in it. Sets torch's
-    seed. The defaults scored best in cross-validation. Raises TypeError or ValueError.
+    A `model` given with its `vocabulary` is trained further, in place and on its
+    device; no tokens are added. It can be any causal module that returns two results,
+    first logits (B, T, 1). `word_dropout` is the probability that a token becomes
+    <UNK>. `report(epoch, loss)` is called after each epoch; to stop early, raise an
+    exception in it. Sets torch's seed. The defaults scored best in cross-validation.
+    Raises TypeError or ValueError.
     """
     check_frame(frame)
     if set(frame["target"]) != {0, 1}:

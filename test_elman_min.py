@@ -266,8 +266,8 @@ def test_class_works_on_its_own():
     """A copy of the class needs torch and nn only."""
     namespace = {"torch": torch, "nn": nn}
     exec(inspect.getsource(ElmanRNN), namespace)
-    copy = namespace["ElmanRNN"](7, 3)
-    logits, _ = copy(torch.zeros(2, 5, dtype=torch.long))
+    copied = namespace["ElmanRNN"](7, 3)
+    logits, _ = copied(torch.zeros(2, 5, dtype=torch.long))
     assert logits.shape == (2, 5, 1)
 
 # ---- Elman's experiments ----
