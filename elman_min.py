@@ -9,7 +9,7 @@ state h_{t-1}, the memory of earlier tokens:
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
     y_t = sigmoid(h_t W_hy + b_y)
 
-    x_t   (I,)    input, one-hot: 1 at the number of the token (its id), 0 at all others
+    x_t   (I,)    input, one-hot: 1 at the number of the token (its id), 0 elsewhere
     h_t   (H,)    hidden state
     y_t   (O,)    output: the probability of spam after t tokens (O = 1)
     W_xh  (I, H)  input weights
@@ -22,17 +22,17 @@ tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the log
 W and b are learned from labeled messages; together they are called the weights.
 
 How it learns: messages are processed in batches, since one large matrix product is
-faster than many small ones; shorter ones are padded to the longest of the batch. The
-loss says in one number how wrong the predicted probabilities are; the gradient says,
-for each weight, how fast the loss changes with it. After each batch, an update moves
-every weight a little, roughly against its gradient, so that the loss falls; an epoch is
-one pass over all messages. Each state depends on the one before, so the chain rule
-carries the gradient from the last step back to the first: backpropagation through time.
-The order of words matters, because a word read earlier has been transformed by more
-steps. Rare and new words become the token <UNK>; so do random tokens in training, so
-that the network learns not to depend on single words. A seed fixes all random numbers:
-the same machine, versions, device and number of threads give the same weights, bit for
-bit; elsewhere rounding may differ.
+faster than many small ones; short messages are padded to the longest one. The loss says
+in one number how wrong the predicted probabilities are; the gradient says, for each
+weight, how fast the loss changes with it. After each batch, an update moves every
+weight a little, roughly against its gradient, so that the loss falls; an epoch is one
+pass over all messages. Each state depends on the one before, so the chain rule carries
+the gradient from the last step back to the first: backpropagation through time. The
+order of words matters, because a word read earlier has been transformed by more steps.
+Rare and new words become the token <UNK>; so do random tokens in training, so that the
+network learns not to depend on single words. A seed fixes all random numbers: the same
+machine, versions, device and number of threads give the same weights, bit for bit;
+elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -115,8 +115,8 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     a ValueError. The loss of a step is -log of the probability predicted for the true
     class. That of a message is the mean over its steps, or with `last_only` that of its
     last. The result is the mean over messages, so that long ones count no more than
-    short ones. For three classes use output_size=3, targets 0 to 2, cross_entropy and
-    softmax.
+    short ones. For three classes, instead: output_size=3, targets 0 to 2,
+    cross_entropy and softmax.
     """
     B, T = logits.shape
     if targets.shape != (B,) or lengths.shape != (B,):
@@ -143,7 +143,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 @cache  # a text has few different characters
 def character_kind(char: str) -> str:
     """Return "word" for characters of words, and for any other the character itself."""
-    category = unicodedata.category(char)  # L: letter, M: combining mark, Cf: such as joiners
+    category = unicodedata.category(char)  # L: letter, M: combining mark, Cf: joiners
     return "word" if category[0] in "LM" or category == "Cf" else char
 
 def tokenize(message: str) -> list[str]:
@@ -236,7 +236,7 @@ def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
         # Any column may have some 0 and 1; that of labels must have nothing else.
         targets = cells.map({"0": 0, "1": 1}.get)
         found = targets[1:].notna().all()
-    if found.sum() != 1 or len(table) == 1:  # of no rows, all() is true
+    if found.sum() != 1 or len(table) == 1:  # all() of no rows is true
         raise ValueError(f"needs rows with one column of ham and spam, or of 0 and 1, besides the "
                          f"longest, the messages; found {cells.iloc[0][found].tolist()}")
     target = targets[found.idxmax()]
@@ -253,9 +253,9 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     first line has a tab, else quoted CSV with commas, or with semicolons if that line
     has some and no comma. The messages are the column with the most text; the labels
     are the only other one with ham or spam below the first row or, if none has, with
-    only 0 and 1 there. A first row without a label is the header; "spam" or "ham" above
-    such labels is taken for one. `attrs["source"]` says what was found. Raises OSError
-    or ValueError.
+    only 0 and 1 there. A first row without a label is the header; a header "spam" or
+    "ham" above labels in words is a label. `attrs["source"]` says what was found.
+    Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -288,10 +288,10 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     return frame
 
 def check_frame(frame: pd.DataFrame) -> None:
-    """Raise TypeError unless `frame` has the columns that read_messages returns."""
+    """Raise TypeError unless `frame` has the columns of read_messages, messages as str."""
     has_columns = isinstance(frame, pd.DataFrame) and {"target", "message"} <= set(frame)
     if not has_columns or not all(isinstance(message, str) for message in frame["message"]):
-        raise TypeError('pass a DataFrame with numbers in "target" and str in "message"')
+        raise TypeError('pass a DataFrame with 0 and 1 in "target" and str in "message"')
 
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
@@ -364,12 +364,12 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
     # The learning rate, the size of the updates, rises while these averages are unreliable,
     # and falls so that the weights settle. OneCycleLR also moves beta1, which says how far
-    # back the averages reach, down and up again. Measured.
+    # back the average of the gradient reaches, down and up again. It helped: measured.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(loader))
     for epoch in range(1, epochs + 1):
         # A loss at every step gives more to learn from, but also rewards early guesses. The
         # answer is read at the last step, so in the last fifth of the epochs only that step
-        # counts. (The loss drops, since the early steps are the uncertain ones.) Measured.
+        # counts. (The loss drops, since the early steps are the uncertain ones.) It helped.
         last_only = epoch > epochs - round(epochs / 5)
         model.train()  # for models with layers such as dropout, which differ in training
         total = 0.0
@@ -450,7 +450,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
     It is written under another name, then renamed. So after Ctrl-C or a crash `path` is
     the old checkpoint or the new one, never half of it; a file `path`.tmp may remain.
     A power cut can still truncate it, as nothing flushes it to disk with os.fsync.
-    Raises OSError, or TypeError for another model, which `load` could not rebuild.
+    Raises OSError, or TypeError for what `load` could not rebuild.
     """
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
@@ -532,9 +532,10 @@ def run_test(args: argparse.Namespace) -> None:
         print("all messages get the same class")
     target = torch.tensor(frame["target"].tolist())
     error = (probability - target).abs()
-    print(f"{int((error > 0.5).sum())} mistakes, the worst ones with P(spam):")
+    is_wrong = (probability > 0.5) != target
+    print(f"{int(is_wrong.sum())} mistakes, the worst ones with P(spam):")
     for row in error.argsort(descending=True)[:10].tolist():
-        if error[row] > 0.5:
+        if is_wrong[row]:
             message = printable(frame["message"].iloc[row])
             print(f"{probability[row]:.4f} {message[:70]}")
 
@@ -572,7 +573,7 @@ def main(argv: list[str] | None = None) -> int:
     add = commands.add_parser("predict", help="classify messages").add_argument
     add("text", nargs="+", help="a message, or - to read one per line from standard input")
     for command in commands.choices.values():
-        command.add_argument("--model", help="checkpoint (elman_min.pt; for toy messages toy.pt)")
+        command.add_argument("--model", help="checkpoint (elman_min.pt, or toy.pt without data)")
         command.add_argument("--device", default=device, choices=sorted({"cpu", device}))
     args = parser.parse_args(argv)
     if args.model is None:
