@@ -42,14 +42,14 @@ import argparse
 import csv
 import io
 import random
+import re
 import signal
+import string
 import sys
 import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd  # pip install -r requirements.txt
@@ -118,9 +118,9 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     short ones. For three classes, instead: output_size=3, targets 0 to 2,
     cross_entropy and softmax.
     """
-    B, T = logits.shape
-    if targets.shape != (B,) or lengths.shape != (B,):
+    if logits.dim() != 2 or not targets.shape == lengths.shape == logits.shape[:1]:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
+    B, T = logits.shape
     if lengths.min() < 1 or lengths.max() > T or targets.min() < 0 or targets.max() > 1:
         raise ValueError("lengths must be from 1 to T, and targets from 0 to 1")
     targets = targets[:, None].expand_as(logits)  # (B, T)
@@ -137,14 +137,15 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # ---- Text ----
 # Example, after `train spam.csv`: "Text WIN to 80082"
 # tokens  <length 0> <capitals 4> <digits 3> text win to 00000
-# ids     432 2041 70 31 21 20 32, int64 (T,) = (7,)
+# ids     430 2075 70 31 21 20 32, int64 (T,) = (7,)
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
-@cache  # a text has few different characters
-def character_kind(char: str) -> str:
-    """Return "word" for characters of words, and for any other the character itself."""
-    category = unicodedata.category(char)  # L: letter, M: combining mark, Cf: joiners
-    return "word" if category[0] in "LM" or category == "Cf" else char
+SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones put in its place
+TOKEN = re.compile(rf"""
+    0+                    # a number, whose digits have all been replaced by 0
+    | [^\s0{SYMBOLS}]+     # a word, in any script that puts spaces between words
+    | [{SYMBOLS}]+         # a run of symbols, such as !!! or :-)
+""", re.VERBOSE)
 
 def tokenize(message: str) -> list[str]:
     """Split any text into tokens: three about the whole message, then words and symbols.
@@ -157,18 +158,16 @@ def tokenize(message: str) -> list[str]:
     message = unicodedata.normalize("NFC", message)  # é is one character, not e and an accent
     letters = [char for char in message if char.isalpha()]
     capitals = sum(map(str.isupper, letters))
-    digits = sum(map(str.isdecimal, message))
+    digits = re.findall(r"\d", message)
     tokens = [f"<length {len(message) // 25}>",
               f"<capitals {10 * capitals // max(len(letters), 1)}>",
-              f"<digits {digits.bit_length()}>"]
+              f"<digits {len(digits).bit_length()}>"]
     # Few numbers occur twice, but their lengths do: 11 digits are often a phone number.
-    text = "".join("0" if char.isdecimal() else char for char in message.lower())
-    for kind, run in groupby(text, character_kind):  # a word, or one character repeated
-        token = "".join(run)
-        if kind != "0":
-            token = token[:6]  # "winners" becomes "winner"; six characters scored best
-        if not token.isspace():
-            tokens.append(token)
+    text = re.sub(r"\d", "0", message.lower())
+    for token in TOKEN.findall(text):
+        is_number = token[0] == "0"
+        # "winners" becomes "winner": few forms of a word occur often. Six scored best.
+        tokens.append(token if is_number else token[:6])
     return tokens
 
 class Vocabulary:
@@ -194,12 +193,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.idx_to_token)
 
-    def add_token(self, token: str) -> int:
-        """Add a token if it is new. Return its id."""
+    def add_token(self, token: str) -> None:
+        """Add a token if it is new. Its id is the number of tokens before it."""
         if token not in self.token_to_idx:
             self.token_to_idx[token] = len(self)
             self.idx_to_token.append(token)
-        return self.token_to_idx[token]
 
     def encode(self, message: str) -> torch.Tensor:
         """Return the ids of the tokens of a message, int64 (T,)."""
@@ -228,22 +226,22 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
 
 def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
     """Return the one column of labels: 0 for ham, 1 for spam, missing for a header."""
-    others = table.drop(columns=messages)
-    cells = others.map(str.strip).map(str.lower)
-    targets = cells.map({"ham": 0, "spam": 1}.get)
-    found = targets[1:].notna().any()  # below the first row, which may be a header
+    cells = table.drop(columns=messages).map(str.strip).map(str.lower)
+    body = cells[1:]  # below the first row, which may be a header
+    labels = {"ham": 0, "spam": 1}
+    found = body.isin(list(labels)).any()
     if not found.any():
         # Any column may have some 0 and 1; that of labels must have nothing else.
-        targets = cells.map({"0": 0, "1": 1}.get)
-        found = targets[1:].notna().all()
-    if found.sum() != 1 or len(table) == 1:  # all() of no rows is true
+        labels = {"0": 0, "1": 1}
+        found = body.isin(list(labels)).all()
+    if found.sum() != 1 or body.empty:  # all() of no rows is true
         raise ValueError(f"needs rows with one column of ham and spam, or of 0 and 1, besides the "
                          f"longest, the messages; found {cells.iloc[0][found].tolist()}")
-    target = targets[found.idxmax()]
-    unlabeled = table[1:][target[1:].isna()]
+    column = found.idxmax()
+    target = cells[column].map(labels)
+    unlabeled = table[column][1:][target[1:].isna()]
     if len(unlabeled) > 0:
-        row = unlabeled.index[0]
-        raise ValueError(f"row {row + 1} is labeled {table[target.name][row]!r}")
+        raise ValueError(f"row {unlabeled.index[0] + 1} is labeled {unlabeled.iloc[0]!r}")
     return target
 
 def read_messages(path: str | Path) -> pd.DataFrame:
@@ -350,12 +348,12 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     if min(epochs, batch_size) < 1 or learning_rate <= 0 or not 0 <= word_dropout <= 1:
         raise ValueError("epochs, batch_size and learning_rate must be positive, and "
                          "word_dropout from 0 to 1")
-    if (model is None) != (vocabulary is None):
-        raise ValueError("pass a model together with its vocabulary")
     torch.manual_seed(seed)
-    if model is None or vocabulary is None:
+    if model is None and vocabulary is None:
         vocabulary = Vocabulary(frame["message"])
         model = ElmanRNN(len(vocabulary), hidden_size).to(device)
+    if model is None or vocabulary is None:
+        raise ValueError("pass a model together with its vocabulary")
     device = next(model.parameters()).device
     was_training = model.training
     batches = PaddedBatches(frame, vocabulary, batch_size)
@@ -505,13 +503,11 @@ def run_train(args: argparse.Namespace) -> None:
         raise ValueError("too few ham or spam messages to hold out some of each")
     print(f"training on {len(fit):,} distinct messages, holding out {len(held_out):,}; "
           f"device {args.device}")
-    model, vocabulary = train(
-        fit, epochs=args.epochs, learning_rate=args.learning_rate, seed=args.seed,
-        word_dropout=args.word_dropout, device=args.device, report=print_epoch)
+    model, vocabulary = train(fit, device=args.device, report=print_epoch)
     probability = predict(model, vocabulary, held_out["message"])
     if is_one_class(probability) and is_one_class(predict(model, vocabulary, fit["message"])):
         raise ValueError("not saved, since all messages get the same class; "
-                         "try more messages, more epochs or a lower learning rate")
+                         "try more messages, or from Python other arguments of train")
     print_metrics(probability, held_out)
     save(args.model, model, vocabulary)
     print(f"saved {args.model}")
@@ -523,21 +519,18 @@ def run_test(args: argparse.Namespace) -> None:
         _, frame = split(frame.drop_duplicates("message"))
         part = "distinct messages, all of them held out"
     print(f"testing on {len(frame):,} {part}")
-    if frame.empty:
-        raise ValueError("there is nothing to test on; try --all")
     model, vocabulary = load(args.model, args.device)
     probability = predict(model, vocabulary, frame["message"])
     print_metrics(probability, frame)
     if is_one_class(probability):
         print("all messages get the same class")
-    target = torch.tensor(frame["target"].tolist())
-    error = (probability - target).abs()
-    is_wrong = (probability > 0.5) != target
-    print(f"{int(is_wrong.sum())} mistakes, the worst ones with P(spam):")
-    for row in error.argsort(descending=True)[:10].tolist():
-        if is_wrong[row]:
-            message = printable(frame["message"].iloc[row])
-            print(f"{probability[row]:.4f} {message[:70]}")
+    frame = frame.assign(p=probability.numpy())
+    mistakes = frame[(frame["p"] > 0.5) != frame["target"]]
+    error = (mistakes["p"] - mistakes["target"]).abs()
+    print(f"{len(mistakes)} mistakes, the worst ones with P(spam):")
+    for row in error.nlargest(10).index:
+        message = printable(mistakes["message"][row])
+        print(f"{mistakes['p'][row]:.4f} {message[:70]}")
 
 def run_predict(args: argparse.Namespace) -> None:
     model, vocabulary = load(args.model, args.device)
@@ -561,17 +554,15 @@ def main(argv: list[str] | None = None) -> int:
     device = str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
-    add = commands.add_parser("train", help="train and save a model").add_argument
-    add("data", nargs="?", help="labeled messages (default: toy messages)")
-    add("--epochs", type=int, default=18, help="passes over the messages (%(default)s)")
-    add("--learning-rate", type=float, default=3e-3, help="its highest value (%(default)s)")
-    add("--word-dropout", type=float, default=0.3, help="share of tokens made <UNK> (%(default)s)")
-    add("--seed", type=int, default=0, help="of the random numbers (%(default)s)")
-    add = commands.add_parser("test", help="evaluate a saved model").add_argument
-    add("data", nargs="?", help="labeled messages (default: toy messages)")
-    add("--all", action="store_true", help="use all rows, not only the held-out messages")
-    add = commands.add_parser("predict", help="classify messages").add_argument
-    add("text", nargs="+", help="a message, or - to read one per line from standard input")
+    train_parser = commands.add_parser("train", help="train and save a model")
+    test_parser = commands.add_parser("test", help="evaluate a saved model")
+    test_parser.add_argument("--all", action="store_true",
+                             help="use all rows, not only the held-out messages")
+    for command in (train_parser, test_parser):
+        command.add_argument("data", nargs="?", help="labeled messages (default: toy messages)")
+    predict_parser = commands.add_parser("predict", help="classify messages")
+    predict_parser.add_argument(
+        "text", nargs="+", help="a message, or - to read one per line from standard input")
     for command in commands.choices.values():
         command.add_argument("--model", help="checkpoint (elman_min.pt, or toy.pt without data)")
         command.add_argument("--device", default=device, choices=sorted({"cpu", device}))

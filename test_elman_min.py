@@ -8,8 +8,10 @@ property in its docstring, and hypothesis runs it on 25 cases drawn by @given.
 Shapes: batch size B, steps T, input size I, hidden size H, output size O.
 """
 import copy
+import csv
 import inspect
 import io
+import math
 import os
 import random
 import re
@@ -586,19 +588,18 @@ def test_tokenize_takes_any_text(message):
     tokens = tokenize(message)
     words = "".join(tokens[3:])
     assert re.fullmatch(r"<length \d+><capitals \d+><digits \d>", "".join(tokens[:3]))
-    assert not re.search(r"\s", words)
-    assert set(re.findall(r"\d", words)) <= {"0"}
+    assert not re.search(r"\s|[^\D0]", words)
 
 @pytest.mark.parametrize("message, words", [
     ("WON £1,000!!!", "won £ 0 , 000 !!!"),
-    ("T&C's_apply", "t & c ' s _ apply"),
+    ("T&C's_apply :-)", "t & c ' s _ apply :-)"),
     ("Winners winner -----------", "winner winner ------"),
     ("call09061701461", "call 00000000000"),
-    ("“Don’t” ok😀😀", "“ don ’ t ” ok 😀😀"),
-    ("नमस्ते दुनिया।", "नमस्ते दुनिया ।"),
-    ("مَرْحَ بِكَ؟", "مَرْحَ بِكَ ؟"),
-    ("می\u200cروم", "می\u200cروم"),
-    ("Привет, cafe\u0301 นี้", "привет , café นี้")])
+    ("“Don’t…”", "“ don ’ t …”"),
+    ("नमस्ते दुनिया", "नमस्ते दुनिया"),
+    ("مَرْحَ بِكَ", "مَرْحَ بِكَ"),
+    ("Привет, cafe\u0301 นี้", "привет , café นี้"),
+])
 def test_words_and_symbols(message, words):
     """Words of any script stay whole, up to six characters; numbers and symbols are apart."""
     assert tokenize(message)[3:] == words.split()
@@ -609,11 +610,11 @@ def test_words_and_symbols(message, words):
     ("x" * 25, "<length 1> <capitals 0> <digits 0>"),
     ("CALL me", "<length 0> <capitals 6> <digits 0>"),
     ("OK 1", "<length 0> <capitals 10> <digits 1>"),
-    ("🅵🆁🅴🅴 a", "<length 0> <capitals 0> <digits 0>"),
-    ("1234", "<length 0> <capitals 0> <digits 3>")])
+    ("1234", "<length 0> <capitals 0> <digits 3>"),
+])
 def test_tokens_about_the_message(message, about):
     """Length in steps of 25, capitals in tenths of the letters, digits in powers of two."""
-    assert tokenize(message)[:3] == re.findall("<.*?>", about)
+    assert " ".join(tokenize(message)[:3]) == about
 
 @given(texts)
 def test_equal_text_has_equal_tokens(message):
@@ -626,59 +627,60 @@ def test_vocabulary(known, message, min_count):
     """Tokens that occur min_count times have ids of their own, all others have id 0."""
     vocabulary = Vocabulary(known, min_count)
     counts = Counter(token for text in known for token in tokenize(text))
-    frequent = {token for token, count in counts.items() if count >= min_count}
-    assert set(vocabulary.token_to_idx) == {"<UNK>", *frequent}
-    assert vocabulary.idx_to_token[0] == "<UNK>"
+    frequent = [token for token in counts if counts[token] >= min_count]
+    assert vocabulary.idx_to_token == ["<UNK>", *frequent]
     ids = vocabulary.encode(message)
     expected = [token if token in frequent else "<UNK>" for token in tokenize(message)]
     assert ids.dtype == torch.int64
     assert [vocabulary.idx_to_token[i] for i in ids] == expected
-    assert vocabulary.add_token("<UNK>") == 0
-    assert vocabulary.add_token("a new token") == len(vocabulary) - 1
+
+def test_add_token():
+    """A new token gets the next id, a known one keeps its id."""
+    vocabulary = Vocabulary()
+    for token in ("one", "<UNK>", "two", "one"):
+        vocabulary.add_token(token)
+    assert vocabulary.token_to_idx == {"<UNK>": 0, "one": 1, "two": 2}
+    assert len(vocabulary) == 3
 
 # ---- Data ----
 
 def chat(n):
     """Return `n` made-up messages, every third of them spam."""
-    targets = [int(i % 3 == 0) for i in range(n)]
-    messages = [f"win a free prize {i}" if i % 3 == 0 else f"see you at {i}" for i in range(n)]
-    return pd.DataFrame({"target": targets, "message": messages})
+    starts = ["win a free prize", "see you at", "call me at"]
+    rows = [(int(i % 3 == 0), f"{starts[i % 3]} {i}") for i in range(n)]
+    return pd.DataFrame(rows, columns=["target", "message"])
 
 @given(st.integers(0, 99), seeds)
 def test_toy_messages_are_twins(n, seed):
     """Spam and ham alternate, and the two of a pair have the same words in another order."""
     frame = toy_messages(n, seed)
+    bags = [sorted(message.split()) for message in frame["message"]]
     assert frame.equals(toy_messages(n, seed))
     assert frame["target"].tolist() == ([1, 0] * n)[:n]
-    bags = [sorted(message.split()) for message in frame["message"]]
     assert bags[1::2] == bags[::2][:n // 2]
     assert not set(frame["message"][::2]) & set(frame["message"][1::2])
 
-def quoted(cell):
-    return '"' + cell.replace('"', '""') + '"'
-
-# The separator is read off the first line: so that line must not break in the middle of a message.
 # Ids and links are shorter than any message, as the longest column is taken for the messages.
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\t"), min_size=9, max_size=40)
 
-@given(st.lists(st.tuples(st.booleans(), cells), min_size=3, max_size=9),
-       st.sampled_from([("ham", "spam"), (" HAM ", "Spam"), ("0", "1")]),
+@given(st.lists(cells, min_size=3, max_size=9),
+       st.sampled_from([(" HAM ", "Spam"), ("0", "1")]),
        st.permutations(["label", "text", "id", "link"]),
-       st.sampled_from([(",", True), (",", False), (";", True)]),
-       st.sampled_from(["utf-8", "utf-8-sig"]))
-def test_columns_are_found_in_any_table(tmp_path_factory, rows, names, order, form, encoding):
+       st.sampled_from([",", ";"]), st.booleans(), st.sampled_from(["utf-8", "utf-8-sig"]))
+def test_columns_are_found_in_any_table(tmp_path_factory, messages, names, order, separator,
+                                        header, encoding):
     """Labels and messages are found in any order of columns, among others, in words or numbers."""
-    separator, has_header = form
-    assume(has_header or rows[0][1].isprintable())
-    lines = [separator.join(order)] if has_header else []
-    for spam, message in rows:
-        row = {"label": names[spam], "text": quoted(message), "id": "77", "link": ""}
-        lines.append(separator.join(row[column] for column in order))
+    # The separator is found in the first line, so a message in it must not mislead.
+    assume(header or re.fullmatch("[ -~]*", messages[0].replace(",", "\n")))
     path = tmp_path_factory.mktemp("table") / "file_without_suffix"
-    path.write_bytes("\r\n".join(lines).encode(encoding))
+    targets = [i % 2 for i in range(len(messages))]
+    labels = [names[target] for target in targets]
+    table = pd.DataFrame({"label": labels, "text": messages, "id": 77, "link": ""})
+    table[order].to_csv(path, sep=separator, header=header, index=False, encoding=encoding,
+                        quoting=csv.QUOTE_ALL)
     frame = read_messages(path)
-    assert frame["target"].tolist() == [int(spam) for spam, _ in rows]
-    assert frame["message"].tolist() == [message for _, message in rows]
+    assert frame["target"].tolist() == targets
+    assert frame["message"].tolist() == messages
 
 @pytest.mark.parametrize("content, targets, messages", [
     ('ham\t"hi, you\nspam\twin "now"\n', [0, 1], ['"hi, you', 'win "now"']),
@@ -686,9 +688,9 @@ def test_columns_are_found_in_any_table(tmp_path_factory, rows, names, order, fo
     ("\r\nham;hi you\nspam;win it, now\n", [0, 1], ["hi you", "win it, now"]),
     ("ham,NA and nan\nspam,\n", [0, 1], ["NA and nan", ""]),
     ("spam,header\nham,hello you\n", [1, 0], ["header", "hello you"]),
-    ("label,text,link\nspam,win cash,0\nham,see you,1\n", [1, 0], ["win cash", "see you"])],
-    ids=["tabs", "labels in a message", "blank first line", "missing values", "header spam",
-         "a column of 0 and 1"])
+    ("label,text,link\nspam,win cash,0\nham,see you,1\n", [1, 0], ["win cash", "see you"]),
+], ids=["tabs", "labels in a message", "blank first line", "missing values", "header spam",
+        "a column of 0 and 1"])
 def test_file_is_read(tmp_path, content, targets, messages):
     """Quotes are plain in tab-separated text; words and line ends in quotes are no labels."""
     path = tmp_path / "x.csv"
@@ -696,6 +698,14 @@ def test_file_is_read(tmp_path, content, targets, messages):
     frame = read_messages(path)
     assert frame["target"].tolist() == targets
     assert frame["message"].tolist() == messages
+
+def test_what_is_not_utf_8_is_windows_1252(tmp_path):
+    """The encoding is named; a byte that it does not define is replaced."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"ham,\x93hi you\x94\nspam,win \x80\x81\n")
+    frame = read_messages(path)
+    assert frame["message"].tolist() == ["“hi you”", "win €\ufffd"]
+    assert "Windows-1252" in frame.attrs["source"]
 
 BAD_FILES = {  # content of a file, pattern of the error
     "empty": ("", "No columns"),
@@ -707,7 +717,8 @@ BAD_FILES = {  # content of a file, pattern of the error
     "another word": ("label,text\nham,hi there\nhm,win it\n", "row 3.*'hm'"),
     "number among words": ("label,text\nham,hi there\n1,win it\n", "row 3.*'1'"),
     "open quote": ('ham,"hello\nspam,win\n', "EOF"),
-    "commas": ("label,text\nham,hello, you\n", r"line 2.*\n?.*commas in quotes")}
+    "commas": ("label,text\nham,hello, you\n", r"line 2.*\n?.*commas in quotes"),
+}
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_file_is_refused(tmp_path, name):
@@ -723,9 +734,9 @@ def test_split_depends_on_the_message_alone(messages):
     """Equal messages land on the same side, in any order of the rows; no row is lost."""
     frame = pd.DataFrame({"target": 0, "message": messages})
     fit, held_out = split(frame)
+    _, again = split(frame[::-1])
     assert sorted([*fit.index, *held_out.index]) == list(frame.index)
     assert not set(fit["message"]) & set(held_out["message"])
-    _, again = split(frame[::-1])
     assert set(again.index) == set(held_out.index)
 
 def test_split_holds_out_a_fifth():
@@ -740,15 +751,15 @@ def test_padded_batches_hold_every_message_once(messages, batch_size):
     frame = pd.DataFrame({"target": range(len(messages)), "message": messages})
     vocabulary = Vocabulary(messages, min_count=1)
     batches = PaddedBatches(frame, vocabulary, batch_size)
-    assert len(batches) == -(-len(messages) // batch_size)
     seen = []
     for x, lengths, targets in batches:
         encoded = [vocabulary.encode(messages[i]) for i in targets]  # targets are row numbers
         assert torch.equal(x, nn.utils.rnn.pad_sequence(encoded, batch_first=True))
         assert lengths.tolist() == [len(ids) for ids in encoded]
         seen += zip(lengths.tolist(), targets.tolist())
-    assert seen == sorted(seen)
+    assert len(batches) == math.ceil(len(messages) / batch_size)
     assert len(seen) == len(messages)
+    assert seen == sorted(seen)
 
 # ---- Training and evaluation ----
 
@@ -768,9 +779,11 @@ def test_reported_losses():
     model, vocabulary = train(chat(30), epochs=10, batch_size=4, word_dropout=0.0,
                               learning_rate=1e-12, report=losses.__setitem__)
     batches = PaddedBatches(chat(30), vocabulary, 4)  # the weights have not moved
-    expected = [mean_loss(model, batches, False)] * 8 + [mean_loss(model, batches, True)] * 2
-    assert losses == pytest.approx(dict(enumerate(expected, start=1)), abs=1e-5)
-    assert abs(expected[0] - expected[-1]) > 1e-3
+    every_step = mean_loss(model, batches, last_only=False)
+    last_step = mean_loss(model, batches, last_only=True)
+    assert list(losses) == list(range(1, 11))
+    assert list(losses.values()) == pytest.approx([every_step] * 8 + [last_step] * 2, abs=1e-5)
+    assert last_step != pytest.approx(every_step, abs=1e-5)
 
 @pytest.mark.parametrize("word_dropout", [0.0, 1.0])
 def test_word_dropout_trains_unk_in_place_of_tokens(word_dropout):
@@ -785,39 +798,9 @@ def test_word_dropout_trains_unk_in_place_of_tokens(word_dropout):
 
 def test_seed_determines_the_weights():
     """The same seed gives the same weights bit by bit, another seed gives others."""
-    weights = []
-    for seed in (0, 0, 1):
-        model, _ = train(chat(60), epochs=2, seed=seed)
-        weights.append(nn.utils.parameters_to_vector(model.parameters()))
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-
-@pytest.mark.parametrize("training", [True, False])
-def test_given_model_is_trained_in_place(training):
-    """It is in training mode in train, in evaluation mode in predict, else in the caller's."""
-    model = ElmanRNN(1, 1).train(training)
-    vocabulary = Vocabulary()
-    before = model.b_y.item()
-    modes = []
-    model.register_forward_pre_hook(lambda *_: modes.append(model.training))
-    result = train(chat(9), model=model, vocabulary=vocabulary, epochs=2,
-                   report=lambda *_: predict(model, vocabulary, [HAM]))
-    assert result == (model, vocabulary)
-    assert len(vocabulary) == 1
-    assert model.b_y.item() != before
-    assert modes == [True, False, True, False]
-    assert model.training == training
-
-def test_exception_in_report_stops_training():
-    """Early stopping: the caller keeps the model, in the mode it was in."""
-    model = ElmanRNN(1, 1).eval()
-
-    def report(epoch, loss):
-        raise StopIteration(epoch)
-
-    with pytest.raises(StopIteration, match="1"):
-        train(chat(9), model=model, vocabulary=Vocabulary(), report=report)
-    assert not model.training
+    first, again, other = [train(chat(60), epochs=2, seed=seed)[0].W_xh for seed in (0, 0, 1)]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 class Wrapper(nn.Module):
     """Holds another module, as DistributedDataParallel does."""
@@ -829,14 +812,24 @@ class Wrapper(nn.Module):
     def forward(self, x):
         return self.module(x)
 
-def test_wrapped_model_is_trained():
-    """A model in a wrapper learns what it learns alone."""
-    vocabulary = Vocabulary(chat(30)["message"])
-    alone = ElmanRNN(len(vocabulary), 4)
-    wrapped = Wrapper(copy.deepcopy(alone))
-    for model in (alone, wrapped):
-        train(chat(30), model=model, vocabulary=vocabulary, epochs=2)
-    torch.testing.assert_close(wrapped.module.state_dict(), alone.state_dict())
+@pytest.mark.parametrize("training", [True, False])
+def test_given_model_is_trained_in_place(training):
+    """It is in training mode in train, in evaluation mode in predict, else in the caller's."""
+    model = Wrapper(ElmanRNN(1, 1)).train(training)
+    vocabulary = Vocabulary()
+    before = copy.deepcopy(model.module.b_y)
+    modes = []
+    model.register_forward_pre_hook(lambda *_: modes.append(model.training))
+
+    def report(epoch, loss):
+        predict(model, vocabulary, [HAM])
+        assert model.training == training
+
+    result = train(chat(9), model=model, vocabulary=vocabulary, epochs=2, report=report)
+    assert result == (model, vocabulary)
+    assert len(vocabulary) == 1
+    assert model.module.b_y != before
+    assert modes == [True, False, True, False]
 
 def test_inputs_go_to_the_device_of_the_model():
     """The model gets its inputs on the device of its first parameter, in train and predict."""
@@ -859,7 +852,7 @@ def test_gradient_is_clipped():
     assert gradient.norm().item() == pytest.approx(1, abs=1e-4)
 
 def test_no_function_changes_a_setting(tmp_path):
-    """Threads, gradient mode and number type of the process stay; only train seeds torch."""
+    """The process keeps its threads and gradient mode; of all functions only train seeds torch."""
     torch.set_num_threads(2)
     model, vocabulary = train(chat(9), epochs=1)
     random_state = torch.random.get_rng_state()
@@ -869,7 +862,6 @@ def test_no_function_changes_a_setting(tmp_path):
     load(tmp_path / "m.pt")  # makes a network, so it draws random numbers
     assert torch.get_num_threads() == 2
     assert torch.is_grad_enabled()
-    assert torch.get_default_dtype() == torch.float32
     torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
@@ -889,65 +881,117 @@ def test_predict_reads_each_message_at_its_last_token(trained, messages):
         torch.testing.assert_close(steps, torch.sigmoid(logits[0, :, 0]).detach())
         assert p == steps[-1]
 
-def vector(values):
-    return pd.Series(values, index=list("hgfedcba"))
+def to_array(values):
+    return torch.tensor(values).numpy()
 
-@pytest.mark.parametrize("convert", [list, torch.tensor, lambda x: torch.tensor(x).numpy(), vector],
-                         ids=["list", "tensor", "array", "Series"])
+def to_series(values):
+    return pd.Series(values, index=list("hgfedcba"))  # positions count, not this index
+
+@pytest.mark.parametrize("convert", [list, iter, torch.tensor, to_array, to_series])
 def test_metrics_of_an_example(convert):
     """They are the same for any type of vector. A probability of .5 is not spam."""
     probability = convert([0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1, 0.3])
     target = convert([1, 1, 1, 0, 1, 1, 0, 0])
     assert evaluate(probability, target) == pytest.approx({
-        "accuracy": 5 / 8, "precision": 3 / 4, "recall": 3 / 5, "f1": 6 / 9,
-        "mcc": (3 * 2 - 1 * 2) / (4 * 5 * 3 * 4) ** 0.5, "tp": 3, "fp": 1, "fn": 2, "tn": 2})
+        "accuracy": 5 / 8,
+        "precision": 3 / 4,
+        "recall": 3 / 5,
+        "f1": 6 / 9,
+        "mcc": (3 * 2 - 1 * 2) / (4 * 5 * 3 * 4) ** 0.5,
+        "tp": 3, "fp": 1, "fn": 2, "tn": 2,
+    })
 
-def test_metrics_without_a_denominator_are_0():
-    assert set(evaluate([], []).values()) == {0}
-    assert list(evaluate([0.9], [1]).values()) == [1, 1, 1, 1, 0, 1, 0, 0, 0]
-    assert list(evaluate([1.0, 0.0], [1, 0]).values()) == [1, 1, 1, 1, 1, 1, 0, 0, 1]
+@pytest.mark.parametrize("probability, target, values", [
+    ([], [], [0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ([0.9], [1], [1, 1, 1, 1, 0, 1, 0, 0, 0]),
+    ([1.0, 0.0], [1, 0], [1, 1, 1, 1, 1, 1, 0, 0, 1]),
+])
+def test_metrics_without_a_denominator_are_0(probability, target, values):
+    assert list(evaluate(probability, target).values()) == values
+
+# ---- Wrong arguments ----
+# What cannot be right is an error that says what to pass.
 
 ONE = ElmanRNN(1, 1)
 EMPTY = Vocabulary()
 PAIR = toy_messages(2)
-OTHER = pd.DataFrame({"label": [0, 1], "text": ["a", "b"]})
-ones = torch.ones
 
-@pytest.mark.parametrize("function, arguments", [
-    (ElmanRNN, (0, 1)), (ElmanRNN, (1, 0)), (ElmanRNN, (1, 1, 0)),
-    (ONE, (torch.tensor([0, 0]),)), (ONE, (ones(3, 4, 1), ones(1, 3, 1))),
-    (ElmanRNN(1, 3), (ones(1, 4, 1), ones(3))), (ElmanRNN(1, 3), (ones(2, 4, 1), ones(1, 3))),
-    (sequence_loss, (ones(2, 2, 1), ones(2), ones(2))),
-    (sequence_loss, (ones(2, 2), ones(2, 1), ones(2))),
-    (sequence_loss, (ones(2, 2), ones(1), ones(2))),
-    (sequence_loss, (ones(2, 2), ones(2), ones(2, 1))),
-    (sequence_loss, (ones(2, 2), ones(2), ones(1))),
-    (sequence_loss, (ones(1, 2), ones(1), 0 * ones(1))),
-    (sequence_loss, (ones(1, 2), ones(1), 3 * ones(1))),
-    (sequence_loss, (ones(1, 2), -ones(1), ones(1))),
-    (sequence_loss, (ones(1, 2), 2 * ones(1), ones(1))),
-    (tokenize, (None,)), (Vocabulary, ("a text",)), (Vocabulary, (PAIR,)),
-    (predict, (ONE, EMPTY, "a text")), (predict, (ONE, EMPTY, PAIR)),
-    (predict, (ONE, EMPTY, [None])), (predict, (ElmanRNN(1, 1, 3), EMPTY, [HAM])),
-    (split, (OTHER,)), (split, ([HAM],)), (split, (PAIR.assign(message=None),)),
-    (PaddedBatches, (OTHER, EMPTY, 1)), (train, (OTHER,)), (train, (PAIR.assign(target=0),)),
-    (train, (PAIR.assign(target=[-1, 1]),)), (train, (PAIR.assign(target=["ham", "spam"]),)),
-    (evaluate, ([0.1, 0.2], [0])), (evaluate, (ones(2), ones(2, 1))), (evaluate, ([2.0], [1])),
-    (evaluate, ([-0.1], [0])), (evaluate, ([float("nan")], [0])), (evaluate, ([0.1], [-1])),
-    (evaluate, ([0.1], ["ham"])), (save, ("no.pt", nn.Linear(1, 1), EMPTY)),
-    (save, ("no.pt", type("Subclass", (ElmanRNN,), {})(1, 1), EMPTY)),
-    (save, ("no.pt", ElmanRNN(2, 1), EMPTY))])
-def test_wrong_arguments_are_refused(function, arguments):
-    """Sizes, shapes, ranges and types that cannot be right raise an error."""
-    with pytest.raises((TypeError, ValueError, RuntimeError)):
-        function(*arguments)
+@pytest.mark.parametrize("network_sizes", [(0, 1), (1, 0), (1, 1, 0)])
+def test_sizes_are_positive(network_sizes):
+    with pytest.raises(ValueError, match="at least 1"):
+        ElmanRNN(*network_sizes)
+
+shapes = st.sampled_from([(1,), (2,), (1, 2), (2, 1), (2, 2), (1, 2, 2), (2, 2, 1)])
+
+@given(shapes)
+def test_hidden_has_one_shape(shape):
+    """A hidden state of another shape than (B, H) = (2, 2) is refused."""
+    assume(shape != (2, 2))
+    with pytest.raises(ValueError, match="hidden must have the shape"):
+        ElmanRNN(1, 2)(torch.ones(2, 4, 1), torch.ones(shape))
+
+@settings(max_examples=400)  # that is, every combination
+@given(shapes, shapes, shapes)
+def test_loss_takes_one_combination_of_shapes(logits, targets, lengths):
+    """Other shapes than logits (B, T), targets (B,) and lengths (B,) are refused."""
+    assume(len(logits) != 2 or logits[:1] != targets or targets != lengths)
+    with pytest.raises(ValueError, match="pass logits"):
+        sequence_loss(torch.ones(logits), torch.ones(targets), torch.ones(lengths))
+
+@pytest.mark.parametrize("target, length", [(-1, 1), (2, 1), (1, 0), (1, 3)])
+def test_loss_refuses_values_out_of_range(target, length):
+    with pytest.raises(ValueError, match="must be from"):
+        sequence_loss(torch.ones(1, 2), torch.tensor([target]), torch.tensor([length]))
+
+@pytest.mark.parametrize("messages", ["a text", PAIR, [None]], ids=type)
+def test_messages_are_a_list_of_str(messages):
+    with pytest.raises(TypeError, match=r"pass|must be str"):
+        Vocabulary(messages)
+    with pytest.raises(TypeError, match=r"pass|must be str"):
+        predict(ONE, EMPTY, messages)
+
+@pytest.mark.parametrize("frame", [
+    [HAM], PAIR.rename(columns={"message": "text"}), PAIR.rename(columns={"target": "label"}),
+    PAIR.assign(message=None)])
+def test_frames_have_targets_and_messages(frame):
+    with pytest.raises(TypeError, match="pass a DataFrame"):
+        split(frame)
+    with pytest.raises(TypeError, match="pass a DataFrame"):
+        PaddedBatches(frame, EMPTY, 1)
+    with pytest.raises(TypeError, match="pass a DataFrame"):
+        train(frame)
+
+@pytest.mark.parametrize("target", [0, [-1, 1], ["ham", "spam"]], ids=str)
+def test_train_needs_both_classes(target):
+    with pytest.raises(ValueError, match="targets must be 0"):
+        train(PAIR.assign(target=target))
 
 @pytest.mark.parametrize("options", [
     {"epochs": 0}, {"batch_size": 0}, {"hidden_size": 0}, {"learning_rate": 0.0},
     {"word_dropout": -0.1}, {"word_dropout": 1.1}, {"model": ONE}, {"vocabulary": EMPTY}], ids=str)
-def test_wrong_options_are_refused(options):
-    with pytest.raises(ValueError):
+def test_train_refuses_other_options(options):
+    with pytest.raises(ValueError, match=r"must be|pass"):
         train(PAIR, **options)
+
+def test_predict_needs_one_output():
+    with pytest.raises(RuntimeError, match="shape"):
+        predict(ElmanRNN(1, 1, 3), EMPTY, [HAM])
+
+@pytest.mark.parametrize("probability, target", [
+    ([0.1, 0.2], [0]), ([1.1], [1]), ([-0.1], [0]), ([float("nan")], [0]), ([0.1], [2]),
+    ([0.1], ["ham"]), (torch.ones(2), torch.ones(2, 1))])
+def test_evaluate_refuses_what_is_no_probability_or_target(probability, target):
+    with pytest.raises(ValueError, match=r"pass|float|dim"):
+        evaluate(probability, target)
+
+class Subclass(ElmanRNN):
+    pass
+
+@pytest.mark.parametrize("model", [nn.Linear(1, 1), Subclass(1, 1), ElmanRNN(2, 1)], ids=type)
+def test_save_refuses_what_load_could_not_rebuild(tmp_path, model):
+    with pytest.raises(TypeError, match="pass an ElmanRNN"):
+        save(tmp_path / "m.pt", model, EMPTY)
+    assert not any(tmp_path.iterdir())
 
 # ---- Checkpoints ----
 
@@ -959,21 +1003,39 @@ def test_checkpoint_round_trip(tmp_path_factory, hidden_size, output_size, known
     model = ElmanRNN(len(vocabulary), hidden_size, output_size)
     save(path, model, vocabulary)
     again, tokens = load(str(path))
-    assert vars(tokens) == vars(vocabulary)
-    assert list(path.parent.iterdir()) == [path]
-    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
     elsewhere, _ = load(path, "meta")
+    assert list(path.parent.iterdir()) == [path]
+    assert vars(tokens) == vars(vocabulary)
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert elsewhere.b_y.device.type == "meta"
 
 def test_failed_save_keeps_the_old_checkpoint(tmp_path):
-    model, vocabulary = ElmanRNN(1, 1), Vocabulary()
+    vocabulary = Vocabulary()
     path = tmp_path / "m.pt"
-    save(path, model, vocabulary)
+    save(path, ONE, vocabulary)
     before = path.read_bytes()
     vocabulary.idx_to_token[0] = lambda: "cannot be pickled"
     with pytest.raises(Exception, match=r"pickle|local object"):
-        save(path, model, vocabulary)
+        save(path, ONE, vocabulary)
     assert path.read_bytes() == before
+
+@pytest.mark.parametrize("checkpoint", [
+    "a text",
+    {"weights": ONE.state_dict()},
+    {"weights": {}, "tokens": ["<UNK>"]},
+    {"weights": {"W_hy": torch.zeros(1, 1)}, "tokens": ["<UNK>"]},
+    {"weights": ONE.state_dict(), "tokens": ["<UNK>", "one too many"]}], ids=str)
+def test_load_refuses_what_does_not_fit(tmp_path, checkpoint):
+    torch.save(checkpoint, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
+        load(tmp_path / "m.pt")
+
+def test_load_refuses_a_truncated_file(tmp_path):
+    path = tmp_path / "m.pt"
+    save(path, ONE, EMPTY)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
+        load(path)
 
 class Bomb:
     """What unpickles to a call of Path.touch: code in a checkpoint."""
@@ -983,23 +1045,6 @@ class Bomb:
 
     def __reduce__(self):
         return Path.touch, (self.marker,)
-
-@pytest.mark.parametrize("change", [
-    {"tokens": ["<UNK>", "one too many"]}, {"tokens": None}, {"weights": {}},
-    {"weights": {"W_hy": torch.zeros(1, 1)}}], ids=str)
-def test_load_refuses_what_does_not_fit(tmp_path, change):
-    model = ElmanRNN(1, 1)
-    torch.save({"weights": model.state_dict(), "tokens": ["<UNK>"], **change}, tmp_path / "m.pt")
-    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
-        load(tmp_path / "m.pt")
-
-@pytest.mark.parametrize("content", [b"", b"ham,hello\n", "all but the last byte"])
-def test_load_refuses_damaged_files(tmp_path, content):
-    path = tmp_path / "m.pt"
-    save(path, ONE, EMPTY)
-    path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
-        load(path)
 
 def test_load_runs_no_code(tmp_path, monkeypatch):
     """Code in a file does not run, even where an environment variable asks torch for it."""
@@ -1029,7 +1074,8 @@ def run(tmp_path, monkeypatch, capsys):
         except SystemExit as stop:  # from argparse
             status = stop.code
         out, error = capsys.readouterr()
-        return status, [" ".join(row.split()) for row in out.splitlines()], error
+        rows = [" ".join(row.split()) for row in out.splitlines()]
+        return status, rows, error
 
     return run
 
@@ -1037,26 +1083,24 @@ def files():
     return {path.name: path.read_bytes() for path in Path().iterdir()}
 
 def test_train_saves_what_it_trained(run):
-    """`train` uses every option and the training rows only; `test` repeats its metrics."""
-    status, rows, _ = run("train chat.csv --epochs 5 --seed 3 --learning-rate 0.02 "
-                          "--word-dropout 0.1 --model its.pt")
+    """`train` trains on the training rows only, and `test` repeats its metrics."""
+    status, rows, _ = run("train chat.csv --model its.pt")
     fit, held_out = split(CHAT)
     losses = []
-    model, vocabulary = train(fit, epochs=5, seed=3, learning_rate=0.02, word_dropout=0.1,
-                              report=lambda epoch, loss: losses.append(f"{loss:.4f}"))
+    model, vocabulary = train(fit, report=lambda epoch, loss: losses.append(f"{loss:.4f}"))
+    metrics = evaluate(predict(model, vocabulary, held_out["message"]), held_out["target"])
     saved, tokens = load("its.pt")
+    _, again, _ = run("test chat.csv --model its.pt")
     assert status == 0
     assert vars(tokens) == vars(vocabulary)
     torch.testing.assert_close(saved.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert re.search(r"303 messages from 304 lines.*'target'.*'message'", rows[0])
     assert re.search(f"{len(fit)}.*{len(held_out)}.*cpu", rows[1])
-    assert rows[2:7] == [f"epoch {i} loss {loss}" for i, loss in enumerate(losses, start=1)]
-    metrics = evaluate(predict(model, vocabulary, held_out["message"]), held_out["target"])
-    assert rows[7:16] == [f"{name} {round(value, 4)}" for name, value in metrics.items()]
-    assert rows[16:] == ["saved its.pt"]
-    _, again, _ = run("test chat.csv --model its.pt")
+    assert rows[2:20] == [f"epoch {i} loss {loss}" for i, loss in enumerate(losses, start=1)]
+    assert rows[20:29] == [f"{name} {round(value, 4)}" for name, value in metrics.items()]
+    assert rows[29:] == ["saved its.pt"]
     assert re.search(f"{len(held_out)} .*held out", again[0])
-    assert again[1:10] == rows[7:16]
+    assert again[1:10] == rows[20:29]
 
 def save_counter():
     """Save a network that gives .5 (not spam) before any "win", and more after each."""
@@ -1075,6 +1119,7 @@ def test_test_lists_mistakes(run):
     _, rows, _ = run("test x.csv --all")
     mistakes = rows[11:]
     assert "14 rows, which may include" in rows[0]
+    assert "13 mistakes" in rows[10]
     assert [row.count("win") for row in mistakes] == list(range(12, 2, -1))
     assert not re.search(r"[^ -~]", "".join(mistakes))
     assert max(map(len, mistakes)) <= 80
@@ -1086,8 +1131,10 @@ def test_test_names_a_network_of_one_class(run):
 
 def test_network_of_one_class_is_not_saved(run):
     """One line says why, and what to try. No file changes."""
+    rows = [f"{'spam' if i % 3 == 0 else 'ham'},hello {i}" for i in range(100, 160)]
+    Path("same.csv").write_text("\n".join(rows))  # all get the same tokens
     before = files()
-    status, _, error = run("train chat.csv --epochs 1 --learning-rate 1000")
+    status, _, error = run("train same.csv")
     assert status == 2
     assert re.fullmatch(r"elman_min\.py: not saved.*same class.*\n", error)
     assert files() == before
@@ -1097,18 +1144,18 @@ def test_toy(run):
     before = files()
     torch.set_num_threads(2)
     status, rows, _ = run("train")
-    assert torch.get_num_threads() == 1
     [f1] = [row for row in rows if row.startswith("f1")]
-    assert status == 0
-    assert float(f1.split()[1]) > 0.95
-    assert files() == {**before, "toy.pt": Path("toy.pt").read_bytes()}
     _, again, _ = run("test")
+    assert torch.get_num_threads() == 1
+    assert status == 0
+    assert float(f1.removeprefix("f1 ")) > 0.95
     assert f1 in again
+    assert files() == {**before, "toy.pt": Path("toy.pt").read_bytes()}
 
 def test_predict_shows_every_token(run):
     """Each token with its probability and a bar, then a verdict; all of it printable."""
     save_counter()
-    status, rows, _ = run("predict", "win win\x1b", "hello")
+    status, rows, _ = run("predict", "win win \x1b", "hello")
     assert status == 0
     assert rows == [
         "0.50 ########## <length 0>", "0.50 ########## <capitals 0>",
@@ -1123,23 +1170,23 @@ def test_predict_reads_standard_input(run, monkeypatch):
     """A line gives one row of label, probability and text, whatever characters it has."""
     save_counter()
     data = "win\r\n\nsee\tyou\x1b[31m\rspam\t1\x85\u2028x\n£5".encode("utf-8-sig")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data + b"\xff")))
     _, rows, _ = run("predict -")
     assert rows == ["spam 0.9323 win", "ham 0.5000", "ham 0.5000 see you [31m spam 1 x",
-                    "ham 0.5000 £5"]
+                    "ham 0.5000 £5\ufffd"]
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGPIPE")
 def test_predict_answers_each_line_at_once(run):
     """An answer comes before the next line, in ASCII where need be; a closed pipe is no error."""
     save_counter()
     environment = {**os.environ, "PYTHONUNBUFFERED": "", "PYTHONIOENCODING": "ascii"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, elman_min.__file__, "predict", "-"]
-    with subprocess.Popen(command, env=environment, **pipes) as process:
-        for line, shown in ((b"hello", b"hello"), ("£5".encode(), b"?5"), (b"\xff", b"?")):
-            process.stdin.write(line + b"\n")
-            process.stdin.flush()
-            assert process.stdout.readline().endswith(b"\t" + shown + b"\n")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe,
+                          stderr=pipe) as process:
+        process.stdin.write("£5\n".encode())
+        process.stdin.flush()
+        assert process.stdout.readline() == b"ham\t0.5000\t?5\n"
         process.stdout.close()
         process.stdin.write(b"nobody reads the answer\n")
         process.stdin.close()
@@ -1164,21 +1211,18 @@ BAD = {  # command, pattern of the error
     "folder": ("train .", "directory|denied"),
     "bad data": ("train hm.csv", r"hm\.csv.*row 3.*'hm'"),
     "one class": ("train ham.csv", "too few ham or spam"),
-    "nothing held out": ("test two.csv", "try --all"),
     "commas": ("train commas.csv", r"line 2.*commas in quotes\?"),
     "not a checkpoint": ("test chat.csv --model chat.csv", r"chat\.csv is not a checkpoint"),
     "model is data": ("train chat.csv --model chat.csv", r"chat\.csv must end in \.pt"),
-    "model nowhere": ("train chat.csv --model no/m.pt", r"no/m\.pt"),
-    "no epoch": ("train chat.csv --epochs 0", "epochs"),
-    "control characters": ("train \x1b[31m\x9b", "31m")}
+    "control characters": ("train \x1b[31m\x9b", "31m"),
+}
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_changes_no_file(run, name):
     """What is wrong with a file or an option is said on one printable line, with status 2."""
     command, pattern = BAD[name]
     Path("hm.csv").write_text("label,text\nham,hello there\nhm,win it now\n")
-    Path("ham.csv").write_text("".join(f"ham,hello number {i}\n" for i in range(40)))
-    Path("two.csv").write_text("ham,see you soon\nspam,win it now\n")
+    Path("ham.csv").write_text("ham,hello\n" * 9)
     Path("commas.csv").write_text("label,text\nham,hello, you\n")
     before = files()
     status, _, error = run(command)
@@ -1186,27 +1230,26 @@ def test_bad_input_is_one_line_and_changes_no_file(run, name):
     assert re.fullmatch(rf"elman_min\.py: [ -~]*({pattern})[ -~]*\n", error)
     assert files() == before
 
-@pytest.mark.parametrize("command", ["", "predict", "train --epochs x", "train --device cuda"])
+@pytest.mark.parametrize("command", ["", "predict", "train --all", "train --device cuda"])
 def test_bad_usage_is_refused(run, command):
     status, rows, error = run(command)
     assert status == 2
     assert rows == []
     assert error.startswith("usage: ")
 
-@pytest.mark.parametrize("name", ["epochs", "learning_rate", "word_dropout", "seed"])
-def test_options_have_the_defaults_of_train(run, name):
-    default = inspect.signature(train).parameters[name].default
-    _, rows, _ = run("train --help")
-    option = name.replace("_", "-")
-    assert re.search(rf"--{option} [^(]*\({default}\)", " ".join(rows))
-
 @pytest.mark.parametrize("option, device", [("", "cuda"), ("--device=cpu", "cpu")])
 def test_device_defaults_to_the_accelerator(monkeypatch, option, device):
     """The accelerator that torch reports as available is used unless cpu is asked for."""
-    monkeypatch.setattr(torch.accelerator, "current_accelerator",
-                        lambda check_available: torch.device("cuda") if check_available else None)
-    monkeypatch.setattr(elman_min, "train", lambda *_, device, **__: sys.exit(device))
-    with pytest.raises(SystemExit, match=device):  # in place of training
+    def current_accelerator(check_available):
+        assert check_available
+        return torch.device("cuda")
+
+    def stop(*_, device, **__):  # in place of training
+        sys.exit(device)
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", current_accelerator)
+    monkeypatch.setattr(elman_min, "train", stop)
+    with pytest.raises(SystemExit, match=device):
         elman_min.main(["train", *option.split()])
 
 # ---- README ----
