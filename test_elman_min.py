@@ -7,11 +7,9 @@ property in its docstring, and hypothesis runs it on 25 cases drawn by @given.
 
 Shapes: batch size B, steps T, input size I, hidden size H, output size O.
 """
-import copy
 import csv
 import inspect
 import io
-import math
 import os
 import random
 import re
@@ -20,7 +18,6 @@ import signal
 import subprocess
 import sys
 import unicodedata
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -224,13 +221,13 @@ def test_loss_is_the_mean_of_minus_log_probability(case, last_only, dtype):
     result = sequence_loss(logits.squeeze(2), targets.to(dtype), lengths, last_only)
     torch.testing.assert_close(result, torch.stack(losses).mean())
 
-@given(st.floats(200, 1e30), st.sampled_from([0, 1]))
+@pytest.mark.parametrize("z, target", [(1000.0, 0), (-1000.0, 1), (1e30, 0), (-1e30, 1)])
 def test_loss_stays_finite_where_sigmoid_underflows(z, target):
     """For a very wrong logit the loss is |logit|, and its gradient is still 1 or -1."""
-    logit = torch.tensor([[z * (1 - 2 * target)]], requires_grad=True)
+    logit = torch.tensor([[z]], requires_grad=True)
     loss = sequence_loss(logit, torch.tensor([target]), torch.tensor([1]))
     loss.backward()
-    torch.testing.assert_close(loss, logit.abs()[0, 0])
+    assert loss == abs(z)
     assert logit.grad.abs() == 1
 
 @given(sizes, sizes, sizes, sizes, sizes)
@@ -278,7 +275,7 @@ def test_class_works_on_its_own():
 # at 0. His learning rule is back propagation, at a learning rate that the paper does not
 # print; ours is Adam on the binary cross-entropy of each output.
 
-def learn(model, stream, pieces, steps, passes, learning_rate):
+def learn(model, stream, pieces, steps, passes, learning_rate=0.01):
     """Train `model` to predict each vector of `stream` (N, I) from the vectors before it.
 
     The stream is cut into `pieces` of equal length that are read in parallel. The
@@ -317,20 +314,19 @@ def encode(text, codes):
     bits = [[float(bit) for bit in codes[letter]] for letter in text]
     return torch.tensor(bits)
 
-def predict_text(seed, units, count, codes, hidden_size, pieces, steps, passes,
-                 learning_rate=0.01):
+def predict_text(seed, units, count, codes, hidden_size, **training):
     """Train a network on `count` random units, such as words, and test it on new ones.
 
-    `codes` maps each letter to its bits. Return four things about the new text without
-    its first letter: its letters, the place of each in its unit (N,), the predicted
-    bits (N, I), and the actual bits (N, I).
+    `codes` maps each letter to its bits; `training` has the arguments of `learn`.
+    Return four things about the new text without its first letter: its letters, the
+    place of each in its unit (N,), the predicted and the actual bits (N, I).
     """
     torch.manual_seed(seed)
     generator = random.Random(seed)
     text = "".join(generator.choices(units, k=count))
     stream = encode(text, codes)
     model = ElmanRNN(stream.shape[1], hidden_size, stream.shape[1])
-    learn(model, stream, pieces, steps, passes, learning_rate)
+    learn(model, stream, **training)
     new_units = generator.choices(units, k=count)
     new_text = "".join(new_units)
     new_stream = encode(new_text, codes)
@@ -380,20 +376,18 @@ def test_simulation_xor():
 FEATURES = {"b": "101001", "d": "101101", "g": "101011",
             "a": "010011", "i": "010101", "u": "010111"}
 
-def simulate_letters(seed, pieces=20, steps=10):
+def simulate_letters(seed):
     """Predict the next letter (section "Structure in Letter Sequences", Figures 4 and 5).
 
     Elman trained for 200 passes, here it is 20. The paper calls its error sum squared
     in the text and root mean squared under the figures; here the mean is over the bits,
     too.
     """
-    text, places, predicted, bits = predict_text(seed, ["ba", "dii", "guuu"], 1000, FEATURES,
-                                                 20, pieces, steps, passes=20)
+    _, places, predicted, bits = predict_text(seed, ["ba", "dii", "guuu"], 1000, FEATURES, 20,
+                                              pieces=20, steps=10, passes=20)
     errors = predicted - bits                          # (N, 6)
     consonants = errors[places == 0]
     return {
-        "text": text,
-        "errors": errors,
         "vowels": rms(errors[places > 0]),
         "consonants": rms(consonants),
         "Consonant": rms(consonants[:, 0]),
@@ -402,11 +396,8 @@ def simulate_letters(seed, pieces=20, steps=10):
 
 def test_simulation_letters():
     figures = simulate_letters(seed=0)
-    # Elman's gradient, with as many updates, each from as many letters.
-    truncated = simulate_letters(seed=0, pieces=200, steps=1)
     print("\nLetters, Figures 4 and 5                    Elman        here")
     print(f"RMS error at vowels                         figure only  {figures['vowels']:.3f}")
-    print(f"  with Elman's gradient                     figure only  {truncated['vowels']:.3f}")
     print(f"RMS error at consonants                     figure only  {figures['consonants']:.3f}")
     print(f"  bit Consonant                             figure only  {figures['Consonant']:.3f}")
     print(f"  bit High                                  figure only  {figures['High']:.3f}")
@@ -584,17 +575,17 @@ texts = st.text(max_size=60) | st.just("no Unicode: \ud800")  # a lone surrogate
 
 @given(texts)
 def test_tokenize_takes_any_text(message):
-    """Any text gives three tokens about the message, then words without spaces and digits."""
-    tokens = tokenize(message)
-    words = "".join(tokens[3:])
-    assert re.fullmatch(r"<length \d+><capitals \d+><digits \d>", "".join(tokens[:3]))
-    assert not re.search(r"\s|[^\D0]", words)
+    """Any text gives three tokens about the message, then words without white space."""
+    about = tokenize(message)[:3]
+    words = tokenize(message)[3:]
+    assert re.fullmatch(r"<length \d+> <capitals \d+> <digits \d>", " ".join(about))
+    assert " ".join(words).split() == words
 
 @pytest.mark.parametrize("message, words", [
     ("WON £1,000!!!", "won £ 0 , 000 !!!"),
     ("T&C's_apply :-)", "t & c ' s _ apply :-)"),
     ("Winners winner -----------", "winner winner ------"),
-    ("call09061701461", "call 00000000000"),
+    ("call09061701461 ٣", "call 00000000000 0"),
     ("“Don’t…”", "“ don ’ t …”"),
     ("नमस्ते दुनिया", "नमस्ते दुनिया"),
     ("مَرْحَ بِكَ", "مَرْحَ بِكَ"),
@@ -622,17 +613,12 @@ def test_equal_text_has_equal_tokens(message):
     decomposed = unicodedata.normalize("NFD", message)
     assert tokenize(decomposed) == tokenize(message)
 
-@given(st.lists(texts, max_size=9), texts, st.integers(1, 3))
-def test_vocabulary(known, message, min_count):
-    """Tokens that occur min_count times have ids of their own, all others have id 0."""
-    vocabulary = Vocabulary(known, min_count)
-    counts = Counter(token for text in known for token in tokenize(text))
-    frequent = [token for token in counts if counts[token] >= min_count]
-    assert vocabulary.idx_to_token == ["<UNK>", *frequent]
-    ids = vocabulary.encode(message)
-    expected = [token if token in frequent else "<UNK>" for token in tokenize(message)]
-    assert ids.dtype == torch.int64
-    assert [vocabulary.idx_to_token[i] for i in ids] == expected
+def test_vocabulary():
+    """Tokens that occur twice have ids of their own, all others have id 0."""
+    vocabulary = Vocabulary(["win it", "WIN now", "now i win"])
+    about = ["<length 0>", "<capitals 0>", "<digits 0>"]
+    assert vocabulary.idx_to_token == ["<UNK>", *about, "win", "now"]
+    assert vocabulary.encode("now win it").tolist() == [1, 2, 3, 5, 4, 0]
 
 def test_add_token():
     """A new token gets the next id, a known one keeps its id."""
@@ -650,31 +636,29 @@ def chat(n):
     rows = [(int(i % 3 == 0), f"{starts[i % 3]} {i}") for i in range(n)]
     return pd.DataFrame(rows, columns=["target", "message"])
 
-@given(st.integers(0, 99), seeds)
-def test_toy_messages_are_twins(n, seed):
-    """Spam and ham alternate, and the two of a pair have the same words in another order."""
-    frame = toy_messages(n, seed)
+def test_toy_messages_are_twins():
+    """Spam asks for the more valuable thing; its ham twin has the same words in another order."""
+    frame = toy_messages(101)
     bags = [sorted(message.split()) for message in frame["message"]]
-    assert frame.equals(toy_messages(n, seed))
-    assert frame["target"].tolist() == ([1, 0] * n)[:n]
-    assert bags[1::2] == bags[::2][:n // 2]
+    assert frame["message"][0] == "dear swap your watch for my pen ok"
+    assert frame["target"].tolist() == [1, 0] * 50 + [1]
+    assert bags[0:100:2] == bags[1:100:2]
     assert not set(frame["message"][::2]) & set(frame["message"][1::2])
 
 # Ids and links are shorter than any message, as the longest column is taken for the messages.
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\t"), min_size=9, max_size=40)
 
-@given(st.lists(cells, min_size=3, max_size=9),
+@given(st.lists(cells, min_size=2, max_size=9),
        st.sampled_from([(" HAM ", "Spam"), ("0", "1")]),
        st.permutations(["label", "text", "id", "link"]),
        st.sampled_from([",", ";"]), st.booleans(), st.sampled_from(["utf-8", "utf-8-sig"]))
 def test_columns_are_found_in_any_table(tmp_path_factory, messages, names, order, separator,
                                         header, encoding):
     """Labels and messages are found in any order of columns, among others, in words or numbers."""
-    # The separator is found in the first line, so a message in it must not mislead.
-    assume(header or re.fullmatch("[ -~]*", messages[0].replace(",", "\n")))
-    path = tmp_path_factory.mktemp("table") / "file_without_suffix"
+    messages = ["the first line shows the separator", *messages]
     targets = [i % 2 for i in range(len(messages))]
     labels = [names[target] for target in targets]
+    path = tmp_path_factory.mktemp("table") / "file_without_suffix"
     table = pd.DataFrame({"label": labels, "text": messages, "id": 77, "link": ""})
     table[order].to_csv(path, sep=separator, header=header, index=False, encoding=encoding,
                         quoting=csv.QUOTE_ALL)
@@ -729,60 +713,40 @@ def test_file_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=rf"x\.csv.*{pattern}"):
         read_messages(path)
 
-@given(st.lists(texts, min_size=1))
-def test_split_depends_on_the_message_alone(messages):
-    """Equal messages land on the same side, in any order of the rows; no row is lost."""
-    frame = pd.DataFrame({"target": 0, "message": messages})
+def test_split_depends_on_the_message_alone():
+    """A message is held out if its crc32 is divisible by 5, wherever and how often it occurs."""
+    frame = pd.DataFrame({"target": 0, "message": [*"abcdefghijc", "\ud800"]})
     fit, held_out = split(frame)
-    _, again = split(frame[::-1])
-    assert sorted([*fit.index, *held_out.index]) == list(frame.index)
-    assert not set(fit["message"]) & set(held_out["message"])
-    assert set(again.index) == set(held_out.index)
+    assert fit["message"].tolist() == list("abdefghj")
+    assert held_out["message"].tolist() == ["c", "i", "c", "\ud800"]
 
-def test_split_holds_out_a_fifth():
-    """The same messages are held out in every process: those whose crc32 is divisible by 5."""
-    frame = pd.DataFrame({"target": 0, "message": list("abcdefghij")})
-    _, held_out = split(frame)
-    assert held_out["message"].tolist() == ["c", "i"]
-
-@given(st.lists(texts, min_size=1), st.integers(1, 8))
-def test_padded_batches_hold_every_message_once(messages, batch_size):
-    """Batches are right-padded with 0, as full as possible, and sorted by length."""
-    frame = pd.DataFrame({"target": range(len(messages)), "message": messages})
-    vocabulary = Vocabulary(messages, min_count=1)
-    batches = PaddedBatches(frame, vocabulary, batch_size)
-    seen = []
-    for x, lengths, targets in batches:
-        encoded = [vocabulary.encode(messages[i]) for i in targets]  # targets are row numbers
-        assert torch.equal(x, nn.utils.rnn.pad_sequence(encoded, batch_first=True))
-        assert lengths.tolist() == [len(ids) for ids in encoded]
-        seen += zip(lengths.tolist(), targets.tolist())
-    assert len(batches) == math.ceil(len(messages) / batch_size)
-    assert len(seen) == len(messages)
-    assert seen == sorted(seen)
+def test_padded_batches():
+    """Messages are sorted by length; a batch is padded with 0 to its longest one."""
+    frame = pd.DataFrame({"target": [0, 1, 1], "message": ["a b", "a", "a b b"]})
+    batches = PaddedBatches(frame, Vocabulary(["a b"], min_count=1), batch_size=2)
+    x, lengths, targets = batches[0]
+    assert len(batches) == 2
+    assert x.tolist() == [[1, 2, 3, 4, 0], [1, 2, 3, 4, 5]]
+    assert lengths.tolist() == [4, 5]
+    assert targets.tolist() == [1, 0]
+    x, _, _ = batches[1]
+    assert x.tolist() == [[1, 2, 3, 4, 5, 5]]
 
 # ---- Training and evaluation ----
 
 HAM = "i will be at home, see you tonight"
 
-def mean_loss(model, batches, last_only):
-    """Return the mean loss over the batches."""
-    losses = []
-    for x, lengths, targets in batches:
-        logits, _ = model(x)
-        losses.append(sequence_loss(logits.squeeze(2), targets, lengths, last_only))
-    return torch.stack(losses).mean().item()
-
 def test_reported_losses():
     """Each epoch reports its mean loss over the batches, the last fifth that of last steps."""
-    losses = {}
-    model, vocabulary = train(chat(30), epochs=10, batch_size=4, word_dropout=0.0,
-                              learning_rate=1e-12, report=losses.__setitem__)
-    batches = PaddedBatches(chat(30), vocabulary, 4)  # the weights have not moved
-    every_step = mean_loss(model, batches, last_only=False)
-    last_step = mean_loss(model, batches, last_only=True)
-    assert list(losses) == list(range(1, 11))
-    assert list(losses.values()) == pytest.approx([every_step] * 8 + [last_step] * 2, abs=1e-5)
+    losses = []
+    model, vocabulary = train(chat(30), epochs=10, batch_size=5, word_dropout=0.0,
+                              learning_rate=1e-12,  # so small that the weights do not move
+                              report=lambda epoch, loss: losses.append(loss))
+    [(x, lengths, targets)] = PaddedBatches(chat(30), vocabulary, 30)
+    logits, _ = model(x)
+    every_step = sequence_loss(logits.squeeze(2), targets, lengths).item()
+    last_step = sequence_loss(logits.squeeze(2), targets, lengths, last_only=True).item()
+    assert losses == pytest.approx([every_step] * 8 + [last_step] * 2, abs=1e-5)
     assert last_step != pytest.approx(every_step, abs=1e-5)
 
 @pytest.mark.parametrize("word_dropout", [0.0, 1.0])
@@ -802,22 +766,12 @@ def test_seed_determines_the_weights():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
-class Wrapper(nn.Module):
-    """Holds another module, as DistributedDataParallel does."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x):
-        return self.module(x)
-
 @pytest.mark.parametrize("training", [True, False])
 def test_given_model_is_trained_in_place(training):
     """It is in training mode in train, in evaluation mode in predict, else in the caller's."""
-    model = Wrapper(ElmanRNN(1, 1)).train(training)
+    model = nn.Sequential(ElmanRNN(1, 1)).train(training)  # as a wrapper, it has no W_xh
     vocabulary = Vocabulary()
-    before = copy.deepcopy(model.module.b_y)
+    before = model[0].b_y.item()
     modes = []
     model.register_forward_pre_hook(lambda *_: modes.append(model.training))
 
@@ -828,7 +782,7 @@ def test_given_model_is_trained_in_place(training):
     result = train(chat(9), model=model, vocabulary=vocabulary, epochs=2, report=report)
     assert result == (model, vocabulary)
     assert len(vocabulary) == 1
-    assert model.module.b_y != before
+    assert model[0].b_y.item() != before
     assert modes == [True, False, True, False]
 
 def test_inputs_go_to_the_device_of_the_model():
@@ -864,20 +818,17 @@ def test_no_function_changes_a_setting(tmp_path):
     assert torch.is_grad_enabled()
     torch.set_num_threads(1)
 
-@pytest.fixture(scope="module")
-def trained():
-    return train(chat(300), epochs=5)
-
 @given(st.lists(st.just(HAM) | texts, max_size=9))
-def test_predict_reads_each_message_at_its_last_token(trained, messages):
+def test_predict_reads_each_message_at_its_last_token(messages):
     """N messages have the N probabilities that each has alone, in input order."""
-    model, vocabulary = trained
+    vocabulary = Vocabulary([HAM], min_count=1)
+    model = ElmanRNN(len(vocabulary), 4)
     probability = predict(model, vocabulary, iter(messages))
     assert probability.shape == (len(messages),)
-    assert not probability.requires_grad
     for message, p in zip(messages, probability):
         logits, _ = model(vocabulary.encode(message)[None])
         steps = token_probabilities(model, vocabulary, message)
+        assert not steps.requires_grad
         torch.testing.assert_close(steps, torch.sigmoid(logits[0, :, 0]).detach())
         assert p == steps[-1]
 
@@ -910,101 +861,81 @@ def test_metrics_without_a_denominator_are_0(probability, target, values):
     assert list(evaluate(probability, target).values()) == values
 
 # ---- Wrong arguments ----
-# What cannot be right is an error that says what to pass.
-
-ONE = ElmanRNN(1, 1)
-EMPTY = Vocabulary()
-PAIR = toy_messages(2)
-
-@pytest.mark.parametrize("network_sizes", [(0, 1), (1, 0), (1, 1, 0)])
-def test_sizes_are_positive(network_sizes):
-    with pytest.raises(ValueError, match="at least 1"):
-        ElmanRNN(*network_sizes)
-
-shapes = st.sampled_from([(1,), (2,), (1, 2), (2, 1), (2, 2), (1, 2, 2), (2, 2, 1)])
-
-@given(shapes)
-def test_hidden_has_one_shape(shape):
-    """A hidden state of another shape than (B, H) = (2, 2) is refused."""
-    assume(shape != (2, 2))
-    with pytest.raises(ValueError, match="hidden must have the shape"):
-        ElmanRNN(1, 2)(torch.ones(2, 4, 1), torch.ones(shape))
-
-@settings(max_examples=400)  # that is, every combination
-@given(shapes, shapes, shapes)
-def test_loss_takes_one_combination_of_shapes(logits, targets, lengths):
-    """Other shapes than logits (B, T), targets (B,) and lengths (B,) are refused."""
-    assume(len(logits) != 2 or logits[:1] != targets or targets != lengths)
-    with pytest.raises(ValueError, match="pass logits"):
-        sequence_loss(torch.ones(logits), torch.ones(targets), torch.ones(lengths))
-
-@pytest.mark.parametrize("target, length", [(-1, 1), (2, 1), (1, 0), (1, 3)])
-def test_loss_refuses_values_out_of_range(target, length):
-    with pytest.raises(ValueError, match="must be from"):
-        sequence_loss(torch.ones(1, 2), torch.tensor([target]), torch.tensor([length]))
-
-@pytest.mark.parametrize("messages", ["a text", PAIR, [None]], ids=type)
-def test_messages_are_a_list_of_str(messages):
-    with pytest.raises(TypeError, match=r"pass|must be str"):
-        Vocabulary(messages)
-    with pytest.raises(TypeError, match=r"pass|must be str"):
-        predict(ONE, EMPTY, messages)
-
-@pytest.mark.parametrize("frame", [
-    [HAM], PAIR.rename(columns={"message": "text"}), PAIR.rename(columns={"target": "label"}),
-    PAIR.assign(message=None)])
-def test_frames_have_targets_and_messages(frame):
-    with pytest.raises(TypeError, match="pass a DataFrame"):
-        split(frame)
-    with pytest.raises(TypeError, match="pass a DataFrame"):
-        PaddedBatches(frame, EMPTY, 1)
-    with pytest.raises(TypeError, match="pass a DataFrame"):
-        train(frame)
-
-@pytest.mark.parametrize("target", [0, [-1, 1], ["ham", "spam"]], ids=str)
-def test_train_needs_both_classes(target):
-    with pytest.raises(ValueError, match="targets must be 0"):
-        train(PAIR.assign(target=target))
-
-@pytest.mark.parametrize("options", [
-    {"epochs": 0}, {"batch_size": 0}, {"hidden_size": 0}, {"learning_rate": 0.0},
-    {"word_dropout": -0.1}, {"word_dropout": 1.1}, {"model": ONE}, {"vocabulary": EMPTY}], ids=str)
-def test_train_refuses_other_options(options):
-    with pytest.raises(ValueError, match=r"must be|pass"):
-        train(PAIR, **options)
-
-def test_predict_needs_one_output():
-    with pytest.raises(RuntimeError, match="shape"):
-        predict(ElmanRNN(1, 1, 3), EMPTY, [HAM])
-
-@pytest.mark.parametrize("probability, target", [
-    ([0.1, 0.2], [0]), ([1.1], [1]), ([-0.1], [0]), ([float("nan")], [0]), ([0.1], [2]),
-    ([0.1], ["ham"]), (torch.ones(2), torch.ones(2, 1))])
-def test_evaluate_refuses_what_is_no_probability_or_target(probability, target):
-    with pytest.raises(ValueError, match=r"pass|float|dim"):
-        evaluate(probability, target)
 
 class Subclass(ElmanRNN):
     pass
 
-@pytest.mark.parametrize("model", [nn.Linear(1, 1), Subclass(1, 1), ElmanRNN(2, 1)], ids=type)
-def test_save_refuses_what_load_could_not_rebuild(tmp_path, model):
-    with pytest.raises(TypeError, match="pass an ElmanRNN"):
-        save(tmp_path / "m.pt", model, EMPTY)
-    assert not any(tmp_path.iterdir())
+ONE = ElmanRNN(1, 1)
+EMPTY = Vocabulary()
+PAIR = toy_messages(2)
+one, two, ones = torch.ones(1), torch.ones(2), torch.ones(2, 2)
+x = torch.ones(2, 4, 1)
+
+@pytest.mark.parametrize("function, arguments", [
+    (ElmanRNN, [0, 1]),
+    (ElmanRNN, [1, 0]),
+    (ElmanRNN, [1, 1, 0]),
+    (ElmanRNN(1, 2), [x, two]),
+    (ElmanRNN(1, 2), [x, ones[None]]),  # the shape of nn.RNN's hidden state
+    (ElmanRNN(1, 2), [x, ones[:1]]),
+    (sequence_loss, [ones[:, :, None], two, two]),
+    (sequence_loss, [ones, ones[:, :1], two]),
+    (sequence_loss, [ones, two, ones[:, :1]]),
+    (sequence_loss, [ones, one, two]),
+    (sequence_loss, [ones, two, one]),
+    (sequence_loss, [ones, two, 0 * two]),
+    (sequence_loss, [ones, two, 3 * two]),
+    (sequence_loss, [ones, 2 * two, two]),
+    (sequence_loss, [ones, -two, two]),
+    (tokenize, [None]),
+    (Vocabulary, ["a text"]),
+    (Vocabulary, [PAIR]),
+    (predict, [ONE, EMPTY, "a text"]),
+    (predict, [ONE, EMPTY, PAIR]),
+    (predict, [ONE, EMPTY, [None]]),
+    (split, [[HAM]]),
+    (split, [PAIR[["target"]]]),
+    (split, [PAIR[["message"]]]),
+    (split, [PAIR.assign(message=None)]),
+    (PaddedBatches, [[HAM], EMPTY, 1]),
+    (train, [[HAM]]),
+    (train, [PAIR[:1]]),
+    (train, [PAIR.assign(target=[-1, 1])]),
+    (train, [PAIR.assign(target=["ham", "spam"])]),
+    (evaluate, [[0.1, 0.2], [0]]),
+    (evaluate, [two, ones]),
+    (evaluate, [[1.1], [1]]),
+    (evaluate, [[-0.1], [0]]),
+    (evaluate, [[torch.nan], [0]]),
+    (evaluate, [[0.1], [2]]),
+    (evaluate, [[0.1], ["ham"]]),
+    (save, ["no.pt", nn.Linear(1, 1), EMPTY]),
+    (save, ["no.pt", Subclass(1, 1), EMPTY]),
+    (save, ["no.pt", ElmanRNN(2, 1), EMPTY]),
+])
+def test_wrong_arguments_are_refused(function, arguments):
+    """What cannot be right is an error that says what to pass."""
+    with pytest.raises((TypeError, ValueError), match=r"pass|must|float|1-d"):
+        function(*arguments)
+
+@pytest.mark.parametrize("options", [
+    {"epochs": 0}, {"batch_size": 0}, {"hidden_size": 0}, {"learning_rate": 0},
+    {"word_dropout": -0.1}, {"word_dropout": 1.1}, {"model": ONE}, {"vocabulary": EMPTY}], ids=str)
+def test_wrong_options_are_refused(options):
+    with pytest.raises(ValueError, match=r"pass|must"):
+        train(PAIR, **options)
 
 # ---- Checkpoints ----
 
-@given(st.integers(1, 4), st.integers(1, 4), st.lists(texts, max_size=5))
-def test_checkpoint_round_trip(tmp_path_factory, hidden_size, output_size, known):
+def test_checkpoint_round_trip(tmp_path):
     """Tokens and weights come back bit by bit, on the device asked for."""
-    path = tmp_path_factory.mktemp("checkpoint") / "m.pt"
-    vocabulary = Vocabulary(known, 1)
-    model = ElmanRNN(len(vocabulary), hidden_size, output_size)
+    path = tmp_path / "m.pt"
+    vocabulary = Vocabulary([HAM, "\ud800"], min_count=1)
+    model = ElmanRNN(len(vocabulary), 3, 2)
     save(path, model, vocabulary)
     again, tokens = load(str(path))
     elsewhere, _ = load(path, "meta")
-    assert list(path.parent.iterdir()) == [path]
+    assert list(tmp_path.iterdir()) == [path]
     assert vars(tokens) == vars(vocabulary)
     torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert elsewhere.b_y.device.type == "meta"
@@ -1019,41 +950,18 @@ def test_failed_save_keeps_the_old_checkpoint(tmp_path):
         save(path, ONE, vocabulary)
     assert path.read_bytes() == before
 
-@pytest.mark.parametrize("checkpoint", [
-    "a text",
-    {"weights": ONE.state_dict()},
-    {"weights": {}, "tokens": ["<UNK>"]},
-    {"weights": {"W_hy": torch.zeros(1, 1)}, "tokens": ["<UNK>"]},
-    {"weights": ONE.state_dict(), "tokens": ["<UNK>", "one too many"]}], ids=str)
-def test_load_refuses_what_does_not_fit(tmp_path, checkpoint):
-    torch.save(checkpoint, tmp_path / "m.pt")
-    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
-        load(tmp_path / "m.pt")
-
-def test_load_refuses_a_truncated_file(tmp_path):
-    path = tmp_path / "m.pt"
-    save(path, ONE, EMPTY)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
-        load(path)
-
-class Bomb:
-    """What unpickles to a call of Path.touch: code in a checkpoint."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return Path.touch, (self.marker,)
-
-def test_load_runs_no_code(tmp_path, monkeypatch):
-    """Code in a file does not run, even where an environment variable asks torch for it."""
-    marker = tmp_path / "marker"
-    torch.save({"weights": Bomb(marker), "tokens": []}, tmp_path / "m.pt")
+@pytest.mark.parametrize("change", [
+    {"weights": {}},
+    {"weights": {"W_hy": torch.zeros(1, 1)}},
+    {"tokens": ["<UNK>", "one too many"]},
+    {"code": print},  # no function is loaded, so none can run
+], ids=str)
+def test_load_refuses_what_save_does_not_write(tmp_path, monkeypatch, change):
+    """It does so even where an environment variable asks torch to trust all files."""
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(ValueError, match="not a checkpoint"):
+    torch.save({"weights": ONE.state_dict(), "tokens": ["<UNK>"], **change}, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
         load(tmp_path / "m.pt")
-    assert not marker.exists()
 
 # ---- Command line ----
 
@@ -1129,16 +1037,6 @@ def test_test_names_a_network_of_one_class(run):
     _, rows, _ = run("test --model elman_min.pt")  # toy messages, without a "win"
     assert "all messages get the same class" in rows
 
-def test_network_of_one_class_is_not_saved(run):
-    """One line says why, and what to try. No file changes."""
-    rows = [f"{'spam' if i % 3 == 0 else 'ham'},hello {i}" for i in range(100, 160)]
-    Path("same.csv").write_text("\n".join(rows))  # all get the same tokens
-    before = files()
-    status, _, error = run("train same.csv")
-    assert status == 2
-    assert re.fullmatch(r"elman_min\.py: not saved.*same class.*\n", error)
-    assert files() == before
-
 def test_toy(run):
     """Without a file, messages that word order alone separates are learned, into toy.pt."""
     before = files()
@@ -1211,7 +1109,7 @@ BAD = {  # command, pattern of the error
     "folder": ("train .", "directory|denied"),
     "bad data": ("train hm.csv", r"hm\.csv.*row 3.*'hm'"),
     "one class": ("train ham.csv", "too few ham or spam"),
-    "commas": ("train commas.csv", r"line 2.*commas in quotes\?"),
+    "network of one class": ("train same.csv", "not saved.*same class"),
     "not a checkpoint": ("test chat.csv --model chat.csv", r"chat\.csv is not a checkpoint"),
     "model is data": ("train chat.csv --model chat.csv", r"chat\.csv must end in \.pt"),
     "control characters": ("train \x1b[31m\x9b", "31m"),
@@ -1223,7 +1121,8 @@ def test_bad_input_is_one_line_and_changes_no_file(run, name):
     command, pattern = BAD[name]
     Path("hm.csv").write_text("label,text\nham,hello there\nhm,win it now\n")
     Path("ham.csv").write_text("ham,hello\n" * 9)
-    Path("commas.csv").write_text("label,text\nham,hello, you\n")
+    same = [f"{'spam' if i % 3 == 0 else 'ham'},hello {i}" for i in range(100, 160)]
+    Path("same.csv").write_text("\n".join(same))  # all have the same tokens
     before = files()
     status, _, error = run(command)
     assert status == 2
