@@ -24,15 +24,16 @@ W and b are learned from labeled messages; together they are called the weights.
 How it learns: messages are processed in batches, since one large matrix product is
 faster than many small ones; short messages are padded to the longest one. The loss says
 in one number how wrong the predicted probabilities are; the gradient says, for each
-weight, how fast the loss changes with it. After each batch, an update moves every
-weight a little, roughly against its gradient, so that the loss falls; an epoch is one
-pass over all messages. Each state depends on the one before, so the chain rule carries
-the gradient from the last step back to the first: backpropagation through time. The
-order of words matters, because a word read earlier has been transformed by more steps.
-Rare and new words become the token <UNK>; so do random tokens in training, so that the
-network learns not to depend on single words. A seed fixes all random numbers: the same
-machine, versions, device and number of threads give the same weights, bit for bit;
-elsewhere rounding may differ.
+weight, how much the loss changes when that weight changes. After each batch, an update
+moves every weight a little, roughly against its gradient, so that the loss falls; an
+epoch is one pass over all messages. Each state depends on the one before, so the chain
+rule carries the gradient of the loss from the last step back to the first:
+backpropagation through time. The order of words matters, because every later step
+transforms the memory of a word once more. Rare and new words share the token <UNK>. In
+training random tokens become <UNK> too (word dropout), so that the network learns what
+an unknown word means and not to depend on single words. A seed fixes all random
+numbers: the same machine, versions, device and number of threads give the same weights,
+bit for bit; elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -63,15 +64,15 @@ class ElmanRNN(nn.Module):
     """Elman's simple recurrent network: a hidden layer that feeds back into itself.
 
     `x` is a batch of B sequences of T >= 1 steps: int64 ids (B, T), or float vectors
-    (B, T, I) for inputs other than words. `hidden` (B, H) is h_0, by default 0; another
-    shape is a ValueError. Returns the logits (B, T, O) and all states (B, T, H).
+    (B, T, I) for inputs other than words. `hidden` (B, H) is h_0, by default 0; any
+    other shape raises ValueError. Returns the logits (B, T, O) and all states (B, T, H).
     Step t never looks ahead (the network is causal), so padding at the end changes
-    nothing before it; the last state of a padded sequence i is states[i, length - 1].
+    nothing before it. The last state of a padded sequence i is states[i, length - 1].
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
-    ends there, and the graph of earlier steps can be freed.
-    Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1 (near
-    0), so tanh shrinks the gradient less. He treated h_{t-1} as a constant in the
-    gradient; here it flows back to step 1.
+    stops there, so the earlier steps need not be kept in memory.
+    Elman used a sigmoid for h_t. Each step back multiplies the gradient by the slope,
+    which is at most 1/4 for a sigmoid and up to 1 for tanh, so tanh shrinks it less. He
+    treated h_{t-1} as a constant in the gradient; here it flows back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -83,8 +84,9 @@ class ElmanRNN(nn.Module):
         self.b_h = nn.Parameter(torch.empty(hidden_size))
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
-        # Random, because hidden units with equal weights get equal gradients and stay equal.
-        # Small, because far from 0 tanh is flat and its gradient almost 0. PyTorch has this rule.
+        # Random, because hidden units with equal weights get equal gradients and stay equal
+        # (symmetry breaking). Small, because far from 0 tanh is flat and its gradient almost 0.
+        # The more units are summed, the smaller. nn.RNN in PyTorch has this range too.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
@@ -111,12 +113,12 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
                   last_only: bool = False) -> torch.Tensor:
     """Return the mean binary cross-entropy of a batch of padded messages.
 
-    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T; else
-    a ValueError. The loss of a step is -log of the probability predicted for the true
-    class. That of a message is the mean over its steps, or with `last_only` that of its
-    last. The result is the mean over messages, so that long ones count no more than
-    short ones. For three classes, instead: output_size=3, targets 0 to 2,
-    cross_entropy and softmax.
+    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T;
+    anything else raises ValueError. The loss of a step is -log of the probability
+    predicted for the true class. That of a message is the mean over its steps, or with
+    `last_only` that of its last. The result is the mean over messages, so that long
+    ones count no more than short ones. For three classes, write another loss and
+    another `predict`: output_size=3, targets 0 to 2, cross_entropy and softmax.
     """
     if logits.dim() != 2 or not targets.shape == lengths.shape == logits.shape[:1]:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
@@ -152,10 +154,10 @@ def tokenize(message: str) -> list[str]:
 
     The first three record what the words do not show: the length in steps of 25
     characters, the share of capitals in tenths of the letters, and the number of digits
-    in powers of two. They come first, so that the network knows them when it reads the
-    words.
+    in powers of two. The steps are coarse, so that each value occurs often enough to
+    learn from. They come first, so that the network knows them when it reads the words.
     """
-    message = unicodedata.normalize("NFC", message)  # é is one character, not e and an accent
+    message = unicodedata.normalize("NFC", message)  # é: one character, not e and an accent
     letters = [char for char in message if char.isalpha()]
     capitals = sum(map(str.isupper, letters))
     digits = re.findall(r"\d", message)
@@ -166,7 +168,8 @@ def tokenize(message: str) -> list[str]:
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         is_number = token[0] == "0"
-        # "winners" becomes "winner": few forms of a word occur often. Six scored best.
+        # "winners" becomes "winner", since most single forms of a word are rare. Six characters
+        # scored best.
         tokens.append(token if is_number else token[:6])
     return tokens
 
@@ -210,8 +213,8 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     """Return `n` requests to swap two things: spam if they ask for the more valuable one.
 
     Each spam has a ham twin, with the two things exchanged. As twins have the same
-    words, no bag of words decides: the network must remember the first thing until the
-    second.
+    words, word counts alone cannot separate them: the network must remember the first
+    thing until it reads the second.
     """
     things = "pen cup book lamp watch phone bike car boat house".split()  # in order of value
     rng = random.Random(seed)
@@ -306,7 +309,7 @@ class PaddedBatches(Dataset):
     """Batches of messages of similar length, so that little padding is needed.
 
     A batch is x (B, T), padded with 0; lengths (B,); targets (B,). A very long message
-    slows only its own batch, which is padded to its length.
+    costs time and memory only in its own batch, which is padded to its length.
     """
 
     def __init__(self, frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int):
@@ -337,10 +340,11 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
 
     A `model` given with its `vocabulary` is trained further, in place and on its
     device; no tokens are added. It can be any causal module that returns two results,
-    first logits (B, T, 1). `word_dropout` is the probability that a token becomes
-    <UNK>. `report(epoch, loss)` is called after each epoch; to stop early, raise an
-    exception in it. Sets torch's seed. The defaults scored best in cross-validation.
-    Raises TypeError or ValueError.
+    first logits (B, T, 1). `hidden_size` and `device` are for a new model.
+    `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
+    is called after each epoch; to stop early, raise an exception in it and keep the
+    model that you passed. Seeds torch's global generator. The defaults scored best in
+    cross-validation. Raises TypeError or ValueError.
     """
     check_frame(frame)
     if set(frame["target"]) != {0, 1}:
@@ -360,16 +364,16 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     loader = DataLoader(batches, batch_size=None, shuffle=True)  # None: they are batches already
     # Adam scales the update of each weight by running averages of its gradient. Fused: faster.
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate, the size of the updates, rises while these averages are unreliable,
-    # and falls so that the weights settle. OneCycleLR also moves beta1, which says how far
-    # back the average of the gradient reaches, down and up again. It helped: measured.
+    # The learning rate, the size of the updates, starts low while these averages are still
+    # unreliable (warmup), and falls at the end so that the weights settle. OneCycleLR also moves
+    # beta1, which says how far back the average of the gradient reaches. Measured: it helps.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(loader))
     for epoch in range(1, epochs + 1):
         # A loss at every step gives more to learn from, but also rewards early guesses. The
         # answer is read at the last step, so in the last fifth of the epochs only that step
-        # counts. (The loss drops, since the early steps are the uncertain ones.) It helped.
+        # counts. (The loss drops, since early steps are uncertain.) A fifth scored best.
         last_only = epoch > epochs - round(epochs / 5)
-        model.train()  # for models with layers such as dropout, which differ in training
+        model.train()  # switches on layers such as dropout, which a given model may have
         total = 0.0
         for x, lengths, targets in loader:
             dropped = torch.rand(x.shape) < word_dropout
@@ -397,7 +401,7 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
     device = next(model.parameters()).device
     ids = vocabulary.encode(message).to(device)  # (T,)
     was_training = model.training
-    model.eval()
+    model.eval()  # switches dropout off
     logits, _ = model(ids[None])  # (1, T, 1)
     model.train(was_training)
     probabilities = torch.sigmoid(logits)
@@ -419,7 +423,8 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 
     Both can be lists, arrays, Series or tensors, in the same order. A message counts as
     spam above .5. `mcc`, the Matthews correlation coefficient, is 0 if all get the same
-    class, where accuracy can still be high. 0 / 0 is 0. Raises ValueError or TypeError.
+    class, where accuracy can still be high. A quotient with the denominator 0 is 0.
+    Raises ValueError or TypeError.
     """
     p = pd.Series(probability, dtype=float)
     y = pd.Series(target, dtype=float)
@@ -459,7 +464,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
 
 def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
-    data = Path(path).read_bytes()  # outside of try: its OSError is no fault of the content
+    data = Path(path).read_bytes()  # outside of try: an OSError says nothing of the content
     vocabulary = Vocabulary()
     try:
         # weights_only, so that no code that the file contains is run.
@@ -474,10 +479,10 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     return model.to(device), vocabulary
 
 # ---- Command line ----
-# Nothing new about networks follows.
+# Nothing below concerns networks.
 
 def printable(text: str) -> str:
-    """Replace with spaces what could move the cursor or fake a line of output."""
+    """Replace with spaces characters that could move the cursor or fake a line of output."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 def is_one_class(probability: torch.Tensor) -> bool:
@@ -494,8 +499,8 @@ def print_epoch(epoch: int, loss: float) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     if not args.model.endswith(".pt"):
-        raise ValueError(f"--model {args.model} must end in .pt, so that no data is overwritten")
-    frame = read_messages(args.data) if args.data else toy_messages(2000)
+        raise ValueError(f"--model {args.model} must end in .pt, to keep data files safe")
+    frame = toy_messages(2000) if args.data is None else read_messages(args.data)
     source = frame.attrs.get("source", "toy messages")
     print(printable(source))
     fit, held_out = split(frame.drop_duplicates("message"))
@@ -506,6 +511,7 @@ def run_train(args: argparse.Namespace) -> None:
     model, vocabulary = train(fit, device=args.device, report=print_epoch)
     probability = predict(model, vocabulary, held_out["message"])
     if is_one_class(probability) and is_one_class(predict(model, vocabulary, fit["message"])):
+        # It has learned nothing, and would replace a checkpoint that has.
         raise ValueError("not saved, since all messages get the same class; "
                          "try more messages, or from Python other arguments of train")
     print_metrics(probability, held_out)
@@ -513,11 +519,11 @@ def run_train(args: argparse.Namespace) -> None:
     print(f"saved {args.model}")
 
 def run_test(args: argparse.Namespace) -> None:
-    frame = read_messages(args.data) if args.data else toy_messages(2000)
+    frame = toy_messages(2000) if args.data is None else read_messages(args.data)
     part = "rows, which may include those the model was trained on"
     if not args.all:
         _, frame = split(frame.drop_duplicates("message"))
-        part = "distinct messages, all of them held out"
+        part = "distinct messages, which train holds out"
     print(f"testing on {len(frame):,} {part}")
     model, vocabulary = load(args.model, args.device)
     probability = predict(model, vocabulary, frame["message"])
@@ -527,7 +533,7 @@ def run_test(args: argparse.Namespace) -> None:
     frame = frame.assign(p=probability.numpy())
     mistakes = frame[(frame["p"] > 0.5) != frame["target"]]
     error = (mistakes["p"] - mistakes["target"]).abs()
-    print(f"{len(mistakes)} mistakes, the worst ones with P(spam):")
+    print(f"{len(mistakes)} mistakes, the worst first, with P(spam):")
     for row in error.nlargest(10).index:
         message = printable(mistakes["message"][row])
         print(f"{mistakes['p'][row]:.4f} {message[:70]}")

@@ -989,7 +989,7 @@ def test_train_saves_what_it_trained(run):
     assert rows[2:20] == [f"epoch {i} loss {loss}" for i, loss in enumerate(losses, start=1)]
     assert rows[20:29] == [f"{name} {round(value, 4)}" for name, value in metrics.items()]
     assert rows[29:] == ["saved its.pt"]
-    assert re.search(f"{len(held_out)} .*held out", again[0])
+    assert re.search(f"{len(held_out)} .*holds out", again[0])
     assert again[1:10] == rows[20:29]
 
 def save_counter():
