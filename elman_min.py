@@ -2,9 +2,9 @@
 """Elman's recurrent network in plain PyTorch tensors, trained to tell spam from ham.
 
 Spam is unwanted advertising and fraud; ham is every other message. The network (Elman,
-Finding Structure in Time, Cognitive Science 14, 1990) reads a message token by token; a
-token is a word, a number or a symbol. Step t combines the token x_t with the hidden
-state h_{t-1}, the memory of earlier tokens:
+Finding Structure in Time, Cognitive Science 14, 1990) reads a message token by token: a
+word, a number, a run of symbols, or a fact about the whole message. Step t combines the
+token x_t with the hidden state h_{t-1}, the memory of earlier tokens:
 
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)        h_0 = 0
     y_t = sigmoid(h_t W_hy + b_y)
@@ -98,16 +98,18 @@ class ElmanRNN(nn.Module):
         else:
             # One-hot x_t W_xh is one row of W_xh: look it up instead of multiplying by zeros.
             from_x = nn.functional.embedding(x, self.W_xh)
-        B, _, H = from_x.shape  # (B, T, H)
+        B, _, H = from_x.shape
         h = from_x.new_zeros(B, H) if hidden is None else hidden
         if h.shape != (B, H):
             raise ValueError(f"hidden must have the shape {(B, H)}, not {tuple(h.shape)}")
         history = []
-        for from_x_t in (from_x + self.b_h).unbind(dim=1):  # (B, H): x_t W_xh + b_h
-            h = torch.tanh(from_x_t + h @ self.W_hh)        # (B, H)
+        inputs = from_x + self.b_h                   # (B, T, H), all steps at once
+        for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
+            h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
-        states = torch.stack(history, dim=1)                # (B, T, H)
-        return states @ self.W_hy + self.b_y, states
+        states = torch.stack(history, dim=1)         # (B, T, H)
+        logits = states @ self.W_hy + self.b_y       # (B, T, O)
+        return logits, states
 
 def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor,
                   last_only: bool = False) -> torch.Tensor:
@@ -120,20 +122,21 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     ones count no more than short ones. For three classes, write another loss and
     another `predict`: output_size=3, targets 0 to 2, cross_entropy and softmax.
     """
-    if logits.dim() != 2 or not targets.shape == lengths.shape == logits.shape[:1]:
+    if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
     B, T = logits.shape
     if lengths.min() < 1 or lengths.max() > T or targets.min() < 0 or targets.max() > 1:
         raise ValueError("lengths must be from 1 to T, and targets from 0 to 1")
     targets = targets[:, None].expand_as(logits)  # (B, T)
-    step = torch.arange(1, T + 1, device=logits.device)
-    counted = step <= lengths[:, None]  # (B, T), False on padding
+    step = torch.arange(1, T + 1, device=logits.device)  # (T,)
+    last_step = lengths[:, None]  # (B, 1)
+    counted = step <= last_step  # (B, T), False on padding
     if last_only:
-        counted = step == lengths[:, None]
+        counted = step == last_step
     weight = counted / counted.sum(dim=1, keepdim=True)  # (B, T), sums to 1 in each message
     # From logits: a sigmoid can round to exactly 0, where -log and its gradient are infinite.
     loss = nn.functional.binary_cross_entropy_with_logits(
-        logits, targets.to(logits.dtype), weight, reduction="sum")
+        logits, targets.to(logits.dtype), weight=weight, reduction="sum")
     return loss / B
 
 # ---- Text ----
@@ -167,11 +170,15 @@ def tokenize(message: str) -> list[str]:
     # Few numbers occur twice, but their lengths do: 11 digits are often a phone number.
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
-        is_number = token[0] == "0"
-        # "winners" becomes "winner", since most single forms of a word are rare. Six characters
-        # scored best.
-        tokens.append(token if is_number else token[:6])
+        if token[0] != "0":
+            token = token[:6]  # most forms of a word are rare: "winners" becomes "winner"
+        tokens.append(token)   # six characters scored best
     return tokens
+
+def check_messages(messages: Iterable[str]) -> None:
+    """Raise TypeError for a text or a table, which would yield letters or column names."""
+    if isinstance(messages, (str, pd.DataFrame)):
+        raise TypeError('pass a list of messages, or frame["message"]')
 
 class Vocabulary:
     """Map tokens to ids and back. Unknown tokens have id 0, `<UNK>`.
@@ -182,8 +189,7 @@ class Vocabulary:
     """
 
     def __init__(self, messages: Iterable[str] = (), min_count: int = 2):
-        if isinstance(messages, (str, pd.DataFrame)):  # would yield letters or column names
-            raise TypeError('pass a list of messages, or frame["message"]')
+        check_messages(messages)
         self.idx_to_token = ["<UNK>"]
         self.token_to_idx = {"<UNK>": 0}
         counts: Counter[str] = Counter()
@@ -227,19 +233,19 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
         rows.append((0, f"{hi} swap your {things[low]} for my {things[high]} {bye}"))
     return pd.DataFrame(rows[:n], columns=["target", "message"])
 
-def find_labels(table: pd.DataFrame, messages: int) -> pd.Series:
+def find_labels(table: pd.DataFrame, message_column: int) -> pd.Series:
     """Return the one column of labels: 0 for ham, 1 for spam, missing for a header."""
-    cells = table.drop(columns=messages).map(str.strip).map(str.lower)
+    cells = table.drop(columns=message_column).map(str.strip).map(str.lower)
     body = cells[1:]  # below the first row, which may be a header
     labels = {"ham": 0, "spam": 1}
     found = body.isin(list(labels)).any()
     if not found.any():
-        # Any column may have some 0 and 1; that of labels must have nothing else.
+        # Other columns may contain 0 and 1; the label column contains nothing else.
         labels = {"0": 0, "1": 1}
         found = body.isin(list(labels)).all()
     if found.sum() != 1 or body.empty:  # all() of no rows is true
-        raise ValueError(f"needs rows with one column of ham and spam, or of 0 and 1, besides the "
-                         f"longest, the messages; found {cells.iloc[0][found].tolist()}")
+        raise ValueError(f"needs rows with one column of labels, ham and spam or 0 and 1, besides "
+                         f"the longest, the messages; found {cells.iloc[0][found].tolist()}")
     column = found.idxmax()
     target = cells[column].map(labels)
     unlabeled = table[column][1:][target[1:].isna()]
@@ -260,9 +266,11 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     """
     data = Path(path).read_bytes()
     try:
-        text, encoding = data.decode("utf-8-sig"), "UTF-8"
+        encoding = "UTF-8"
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text, encoding = data.decode("cp1252", "replace"), "Windows-1252"
+        encoding = "Windows-1252"
+        text = data.decode("cp1252", "replace")
     lines = text.strip().split("\n")
     first_line = lines[0]
     separator = ","
@@ -276,16 +284,16 @@ def read_messages(path: str | Path) -> pd.DataFrame:
             quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
             na_filter=False)  # the filter would drop a message "NA"
         text_lengths = table.map(len).sum()  # characters in each column
-        messages = int(text_lengths.argmax())  # columns are named 0, 1, ...
-        target = find_labels(table, messages)
+        message_column = int(text_lengths.argmax())  # columns are named 0, 1, ...
+        target = find_labels(table, message_column)
     except ValueError as error:
         hint = "; are messages with commas in quotes?" if "fields in line" in str(error) else ""
         raise ValueError(f"{path}: {str(error).strip()}{hint}") from error
-    frame = pd.DataFrame({"target": target, "message": table[messages]})
+    frame = pd.DataFrame({"target": target, "message": table[message_column]})
     frame = frame.dropna(ignore_index=True).astype({"target": int})  # without the header
     frame.attrs["source"] = (
         f"{len(frame):,} messages from {len(lines):,} lines of {encoding}; labels from "
-        f"the column {table[target.name][0]!r}, messages from {table[messages][0][:30]!r}")
+        f"the column {table[target.name][0]!r}, messages from {table[message_column][0][:30]!r}")
     return frame
 
 def check_frame(frame: pd.DataFrame) -> None:
@@ -297,8 +305,8 @@ def check_frame(frame: pd.DataFrame) -> None:
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
 
-    A hash of the message decides, not chance: copies stay together, and `test` finds
-    the same messages again without a list of them, whatever the order of the rows.
+    A hash of the message decides, not a random number: copies stay together, and `test`
+    finds the same messages again without a list of them, whatever the order of the rows.
     """
     check_frame(frame)
     data = frame["message"].str.encode("utf-8", "replace")  # lone surrogates
@@ -367,7 +375,8 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     # The learning rate, the size of the updates, starts low while these averages are still
     # unreliable (warmup), and falls at the end so that the weights settle. OneCycleLR also moves
     # beta1, which says how far back the average of the gradient reaches. Measured: it helps.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(loader))
+    updates = max(epochs * len(loader), 2)  # a cycle of one update has only its end, near 0
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, updates)
     for epoch in range(1, epochs + 1):
         # A loss at every step gives more to learn from, but also rewards early guesses. The
         # answer is read at the last step, so in the last fifth of the epochs only that step
@@ -413,8 +422,7 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
     It is read at the last token, when the network has seen the whole message. Messages
     are processed one by one: in a batch, rounding could depend on the other messages.
     """
-    if isinstance(messages, (str, pd.DataFrame)):
-        raise TypeError('pass a list of messages, or frame["message"]')
+    check_messages(messages)
     last = [token_probabilities(model, vocabulary, message)[-1] for message in messages]
     return torch.tensor(last)
 
@@ -458,7 +466,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
     temporary = Path(f"{path}.tmp")
-    with temporary.open("wb") as file:
+    with temporary.open("wb") as file:  # given a path, torch.save hides the OSError
         torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
     temporary.replace(path)
 
@@ -516,7 +524,7 @@ def run_train(args: argparse.Namespace) -> None:
                          "try more messages, or from Python other arguments of train")
     print_metrics(probability, held_out)
     save(args.model, model, vocabulary)
-    print(f"saved {args.model}")
+    print(printable(f"saved {args.model}"))
 
 def run_test(args: argparse.Namespace) -> None:
     frame = toy_messages(2000) if args.data is None else read_messages(args.data)
@@ -530,19 +538,21 @@ def run_test(args: argparse.Namespace) -> None:
     print_metrics(probability, frame)
     if is_one_class(probability):
         print("all messages get the same class")
-    frame = frame.assign(p=probability.numpy())
-    mistakes = frame[(frame["p"] > 0.5) != frame["target"]]
-    error = (mistakes["p"] - mistakes["target"]).abs()
+    p = probability.numpy()
+    frame = frame.assign(p=p, error=abs(p - frame["target"]))
+    mistakes = frame[(p > 0.5) != frame["target"]]
     print(f"{len(mistakes)} mistakes, the worst first, with P(spam):")
-    for row in error.nlargest(10).index:
-        message = printable(mistakes["message"][row])
-        print(f"{mistakes['p'][row]:.4f} {message[:70]}")
+    for _, row in mistakes.nlargest(10, "error").iterrows():
+        message = printable(row["message"])
+        print(f"{row['p']:.4f} {message[:70]}")
 
 def run_predict(args: argparse.Namespace) -> None:
     model, vocabulary = load(args.model, args.device)
     from_stdin = args.text == ["-"]
-    lines = (line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
-    messages = lines if from_stdin else args.text
+    messages = args.text
+    if from_stdin:
+        messages = (line.decode("utf-8-sig", "replace").rstrip("\r\n")
+                    for line in sys.stdin.buffer)
     for message in messages:
         probabilities = token_probabilities(model, vocabulary, message).tolist()
         last = probabilities[-1]
@@ -551,7 +561,8 @@ def run_predict(args: argparse.Namespace) -> None:
             print(f"{label}\t{last:.4f}\t{printable(message)}", flush=True)
             continue
         for token, p in zip(tokenize(message), probabilities):
-            print(f"{p:.2f} {'#' * round(20 * p):20} {printable(token)[:50]}")
+            bar = "#" * round(20 * p)
+            print(f"{p:.2f} {bar:20} {printable(token)[:50]}")
         print(f"{label} (P(spam) = {last:.4f})")
 
 def main(argv: list[str] | None = None) -> int:
@@ -571,7 +582,8 @@ def main(argv: list[str] | None = None) -> int:
         "text", nargs="+", help="a message, or - to read one per line from standard input")
     for command in commands.choices.values():
         command.add_argument("--model", help="checkpoint (elman_min.pt, or toy.pt without data)")
-        command.add_argument("--device", default=device, choices=sorted({"cpu", device}))
+        command.add_argument("--device", default=device, choices={"cpu", device},
+                             help="default: the accelerator if there is one")
     args = parser.parse_args(argv)
     if args.model is None:
         is_toy = args.command != "predict" and args.data is None

@@ -1087,7 +1087,7 @@ def test_ctrl_c_saves_nothing(run, monkeypatch):
 
 BAD_FILES = {  # content of a file, pattern of the error
     "empty": ("", "No columns"),
-    "one column": ("hello\nworld\n", "one column of ham and spam"),
+    "one column": ("hello\nworld\n", "one column of labels"),
     "header alone": ("label,text\n", "needs rows"),
     "no labels": ("a,bc\nd,ef\n", r"found \[\]"),
     "two columns of 0 and 1": ("link,text,label\n1,hi you,0\n0,win it,1\n", "link.*label"),
@@ -1123,9 +1123,13 @@ def test_network_of_one_class_is_not_saved(run):
 def test_command_is_refused(run, command, pattern):
     assert_refused(run, command, pattern)
 
-@pytest.mark.parametrize("option, result", [
-    ("", "cuda"), ("--device=cpu", "cpu"), ("--device=absent", "2")])  # 2: status of argparse
-def test_device_defaults_to_the_accelerator(monkeypatch, option, result):
+@pytest.mark.parametrize("command", ["", "predict", "train --all", "train --device absent"])
+def test_wrong_usage_is_refused(command):
+    with pytest.raises(SystemExit, match="2"):  # the status of argparse
+        elman_min.main(command.split())
+
+@pytest.mark.parametrize("option, device", [("", "cuda"), ("--device=cpu", "cpu")])
+def test_device_defaults_to_the_accelerator(monkeypatch, option, device):
     """The accelerator that torch reports as available is used unless cpu is asked for."""
     def current_accelerator(check_available):
         assert check_available
@@ -1136,7 +1140,7 @@ def test_device_defaults_to_the_accelerator(monkeypatch, option, result):
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", current_accelerator)
     monkeypatch.setattr(elman_min, "train", stop)
-    with pytest.raises(SystemExit, match=result):
+    with pytest.raises(SystemExit, match=device):
         elman_min.main(["train", *option.split()])
 
 # ---- README ----
