@@ -102,8 +102,9 @@ class ElmanRNN(nn.Module):
         h = from_x.new_zeros(B, H) if hidden is None else hidden
         if h.shape != (B, H):
             raise ValueError(f"hidden must have the shape {(B, H)}, not {tuple(h.shape)}")
-        history = []
+        # unbind() splits once; the gradient of each inputs[:, t] would fill a (B, T, H) tensor.
         inputs = from_x + self.b_h                   # (B, T, H), all steps at once
+        history = []
         for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
             h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
