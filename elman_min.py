@@ -22,18 +22,19 @@ tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the log
 W and b are learned from labeled messages; together they are called the weights.
 
 How it learns: messages are processed in batches, since one large matrix product is
-faster than many small ones; short messages are padded to the longest one. The loss says
-in one number how wrong the predicted probabilities are; the gradient says, for each
-weight, how much the loss changes when that weight changes. After each batch, an update
-moves every weight a little, roughly against its gradient, so that the loss falls; an
-epoch is one pass over all messages. Each state depends on the one before, so the chain
-rule carries the gradient of the loss from the last step back to the first:
-backpropagation through time. The order of words matters, because every later step
-transforms the memory of a word once more. Rare and new words share the token <UNK>. In
-training random tokens become <UNK> too (word dropout), so that the network learns what
-an unknown word means and not to depend on single words. A seed fixes all random
-numbers: the same machine, versions, device and number of threads give the same weights,
-bit for bit; elsewhere rounding may differ.
+faster than many small ones; shorter messages are padded to the length of the longest,
+because a tensor is rectangular. The loss says in one number how wrong the predicted
+probabilities are; the gradient says, for each weight, how much the loss changes when
+that weight changes. After each batch, an update moves every weight a little, roughly
+against its gradient, so that the loss falls; an epoch is one pass over all messages.
+Each state depends on the one before, so the chain rule carries the gradient of the loss
+from the last step back to the first: backpropagation through time. Word order matters:
+each later step transforms the memory of a word again, so swapping two words gives
+another final state. Rare and new words share the token <UNK>. In training, random
+tokens become <UNK> too (word dropout), so that the network learns to handle unknown
+words and not to rely on any single word. A seed fixes all random numbers: the same
+machine, versions, device and number of threads give the same weights, bit for bit;
+elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -70,9 +71,10 @@ class ElmanRNN(nn.Module):
     nothing before it. The last state of a padded sequence i is states[i, length - 1].
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
     stops there, so the earlier steps need not be kept in memory.
-    Elman used a sigmoid for h_t. Each step back multiplies the gradient by the slope,
-    which is at most 1/4 for a sigmoid and up to 1 for tanh, so tanh shrinks it less. He
-    treated h_{t-1} as a constant in the gradient; here it flows back to step 1.
+    Elman used a sigmoid for h_t. Each step back multiplies the gradient by its slope,
+    at most 1/4; the slope of tanh is up to 1, so tanh shrinks the gradient less. He
+    treated h_{t-1} as a constant, so his gradient stopped there; here it flows back to
+    step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -85,8 +87,8 @@ class ElmanRNN(nn.Module):
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, because hidden units with equal weights get equal gradients and stay equal
-        # (symmetry breaking). Small, because far from 0 tanh is flat and its gradient almost 0.
-        # The more units are summed, the smaller. nn.RNN in PyTorch has this range too.
+        # (symmetry breaking). Small, to keep the input of tanh, a sum over the hidden units, near
+        # 0: far from 0 tanh is flat and its gradient almost 0. nn.RNN has the same range.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
@@ -102,9 +104,9 @@ class ElmanRNN(nn.Module):
         h = from_x.new_zeros(B, H) if hidden is None else hidden
         if h.shape != (B, H):
             raise ValueError(f"hidden must have the shape {(B, H)}, not {tuple(h.shape)}")
-        # unbind() splits once; the gradient of each inputs[:, t] would fill a (B, T, H) tensor.
         inputs = from_x + self.b_h                   # (B, T, H), all steps at once
         history = []
+        # With inputs[:, t], the gradient would need a (B, T, H) tensor, mostly 0, for each step.
         for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
             h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
@@ -120,8 +122,8 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     anything else raises ValueError. The loss of a step is -log of the probability
     predicted for the true class. That of a message is the mean over its steps, or with
     `last_only` that of its last. The result is the mean over messages, so that long
-    ones count no more than short ones. For three classes, write another loss and
-    another `predict`: output_size=3, targets 0 to 2, cross_entropy and softmax.
+    ones count no more than short ones. For three classes (output_size=3, targets 0 to
+    2, cross_entropy and softmax) change `train`, `predict` and `evaluate`, too.
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
@@ -156,19 +158,21 @@ TOKEN = re.compile(rf"""
 def tokenize(message: str) -> list[str]:
     """Split any text into tokens: three about the whole message, then words and symbols.
 
-    The first three record what the words do not show: the length in steps of 25
+    The first three record what the words do not show: the length in units of 25
     characters, the share of capitals in tenths of the letters, and the number of digits
-    in powers of two. The steps are coarse, so that each value occurs often enough to
-    learn from. They come first, so that the network knows them when it reads the words.
+    grouped as 0, 1, 2-3, 4-7 and so on. They are coarse, so that each value occurs often
+    enough to learn from, and come first, so that the network knows them when it reads
+    the words.
     """
-    message = unicodedata.normalize("NFC", message)  # é: one character, not e and an accent
+    # An accent can be a character of its own or part of one: make these texts equal.
+    message = unicodedata.normalize("NFC", message)
     letters = [char for char in message if char.isalpha()]
     capitals = sum(map(str.isupper, letters))
     digits = re.findall(r"\d", message)
     tokens = [f"<length {len(message) // 25}>",
               f"<capitals {10 * capitals // max(len(letters), 1)}>",
               f"<digits {len(digits).bit_length()}>"]
-    # Few numbers occur twice, but their lengths do: 11 digits are often a phone number.
+    # Few numbers recur, but their lengths do: 11 digits are often a phone number.
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         if token[0] != "0":
@@ -245,7 +249,7 @@ def find_labels(table: pd.DataFrame, message_column: int) -> pd.Series:
         labels = {"0": 0, "1": 1}
         found = body.isin(list(labels)).all()
     if found.sum() != 1 or body.empty:  # all() of no rows is true
-        raise ValueError(f"needs rows with one column of labels, ham and spam or 0 and 1, besides "
+        raise ValueError("needs rows with one column of labels, ham and spam or 0 and 1, besides "
                          f"the longest, the messages; found {cells.iloc[0][found].tolist()}")
     column = found.idxmax()
     target = cells[column].map(labels)
@@ -259,11 +263,11 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
     The text is UTF-8, else Windows-1252. It is tab-separated without quoting if its
     first line has a tab, else quoted CSV with commas, or with semicolons if that line
-    has some and no comma. The messages are the column with the most text; the labels
-    are the only other one with ham or spam below the first row or, if none has, with
-    only 0 and 1 there. A first row without a label is the header; a header "spam" or
-    "ham" above labels in words is a label. `attrs["source"]` says what was found.
-    Raises OSError or ValueError.
+    has some and no comma. The messages are the column with the most text. Of the other
+    columns, exactly one must have ham or spam below the first row or, if none has,
+    nothing but 0 and 1 there: the labels. A first row without a label is the header. (A
+    header "spam" above labels in words is taken for a message.) `attrs["source"]` says
+    what was found. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -310,7 +314,7 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     finds the same messages again without a list of them, whatever the order of the rows.
     """
     check_frame(frame)
-    data = frame["message"].str.encode("utf-8", "replace")  # lone surrogates
+    data = frame["message"].str.encode("utf-8", "replace")  # half a surrogate pair has no code
     held_out = data.map(zlib.crc32) % 5 == 0
     return frame[~held_out], frame[held_out]
 
@@ -351,9 +355,9 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     device; no tokens are added. It can be any causal module that returns two results,
     first logits (B, T, 1). `hidden_size` and `device` are for a new model.
     `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
-    is called after each epoch; to stop early, raise an exception in it and keep the
-    model that you passed. Seeds torch's global generator. The defaults scored best in
-    cross-validation. Raises TypeError or ValueError.
+    is called after each epoch. To stop early, pass a model and raise an exception in
+    `report`: the model keeps what it has learned. Seeds torch's global generator. The
+    defaults scored best in cross-validation. Raises TypeError or ValueError.
     """
     check_frame(frame)
     if set(frame["target"]) != {0, 1}:
@@ -371,27 +375,28 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     was_training = model.training
     batches = PaddedBatches(frame, vocabulary, batch_size)
     loader = DataLoader(batches, batch_size=None, shuffle=True)  # None: they are batches already
-    # Adam scales the update of each weight by running averages of its gradient. Fused: faster.
+    # Adam moves each weight by a running average of its gradient, divided by a running average
+    # of its size. Fused: faster.
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
     # The learning rate, the size of the updates, starts low while these averages are still
     # unreliable (warmup), and falls at the end so that the weights settle. OneCycleLR also moves
-    # beta1, which says how far back the average of the gradient reaches. Measured: it helps.
-    updates = max(epochs * len(loader), 2)  # a cycle of one update has only its end, near 0
+    # beta1, which says how far back the first average reaches. It beat a constant rate.
+    updates = max(epochs * len(loader), 2)  # a single update would get the last rate, near 0
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, updates)
     for epoch in range(1, epochs + 1):
         # A loss at every step gives more to learn from, but also rewards early guesses. The
         # answer is read at the last step, so in the last fifth of the epochs only that step
-        # counts. (The loss drops, since early steps are uncertain.) A fifth scored best.
+        # counts. (The loss drops then, without the uncertain early steps.) A fifth scored best.
         last_only = epoch > epochs - round(epochs / 5)
-        model.train()  # switches on layers such as dropout, which a given model may have
+        model.train()  # for a given model with dropout layers; ElmanRNN has none
         total = 0.0
         for x, lengths, targets in loader:
-            dropped = torch.rand(x.shape) < word_dropout
+            dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
             x = x.masked_fill(dropped, 0).to(device)
             logits, _ = model(x)  # (B, T, 1)
             loss = sequence_loss(logits.squeeze(2), targets.to(device), lengths.to(device),
                                  last_only)
-            optimizer.zero_grad()  # or the gradients of all batches would add up
+            optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # computes the gradient of every weight
             # Each step back multiplies the gradient by tanh's slope, 1 - h^2, and by W_hh. Over
             # many steps the product may explode or vanish. Scaling the gradient of all weights
@@ -400,7 +405,7 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
             optimizer.step()  # moves every weight, roughly against its gradient
             schedule.step()
             total += loss.item()
-        model.train(was_training)
+        model.train(was_training)  # leave it as the caller had it
         if report is not None:
             report(epoch, total / len(loader))
     return model, vocabulary
@@ -411,7 +416,7 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
     device = next(model.parameters()).device
     ids = vocabulary.encode(message).to(device)  # (T,)
     was_training = model.training
-    model.eval()  # switches dropout off
+    model.eval()  # without dropout layers
     logits, _ = model(ids[None])  # (1, T, 1)
     model.train(was_training)
     probabilities = torch.sigmoid(logits)
@@ -432,7 +437,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 
     Both can be lists, arrays, Series or tensors, in the same order. A message counts as
     spam above .5. `mcc`, the Matthews correlation coefficient, is 0 if all get the same
-    class, where accuracy can still be high. A quotient with the denominator 0 is 0.
+    class, where accuracy can still be high. A ratio whose denominator is 0 is 0.
     Raises ValueError or TypeError.
     """
     p = pd.Series(probability, dtype=float)
