@@ -55,15 +55,17 @@ seeds = st.integers(0, 2**32 - 1)
 # ---- Network ----
 
 @st.composite
-def networks(draw, output_size=sizes):
+def networks(draw, output_sizes=sizes):
     """Draw a network and inputs x (B, T, I), both in float64. This seeds torch, too."""
     torch.manual_seed(draw(seeds))
-    model = ElmanRNN(draw(sizes), draw(sizes), draw(output_size)).double()
+    model = ElmanRNN(draw(sizes), draw(sizes), draw(output_sizes)).double()
     input_size = len(model.W_xh)
     x = torch.randn(draw(sizes), draw(sizes), input_size, dtype=torch.double)
     return model, x
 
-def draw_labels(x):
+single_output = networks(st.just(1))
+
+def random_labels(x):
     """Return random targets and lengths, both (B,), for inputs x (B, T, I)."""
     B, T, _ = x.shape
     return torch.randint(0, 2, (B,)), torch.randint(1, T + 1, (B,))
@@ -130,11 +132,11 @@ def bptt(model, x, targets, lengths):
         gradient["b_y"] += dz.sum(0)
     return gradient
 
-@given(networks(output_size=st.just(1)))
+@given(single_output)
 def test_bptt_by_hand_matches_autograd(case):
     """Backpropagation through time by hand gives autograd's gradient of every parameter."""
     model, x = case
-    targets, lengths = draw_labels(x)
+    targets, lengths = random_labels(x)
     logits, _ = model(x)
     sequence_loss(logits.squeeze(2), targets, lengths).backward()
     autograd = {name: weight.grad for name, weight in model.named_parameters()}
@@ -178,11 +180,11 @@ def test_is_causal(case, data):
     assert torch.equal(before[:, :k], after[:, :k])
     assert not torch.equal(before[:, k], after[:, k])
 
-@given(networks(output_size=st.just(1)), st.booleans())
+@given(single_output, st.booleans())
 def test_padding_does_not_change_the_loss(case, last_only):
     """The loss of a padded batch is the mean of the losses of its sequences on their own."""
     model, x = case
-    targets, lengths = draw_labels(x)
+    targets, lengths = random_labels(x)
     logits, _ = model(x)
     batch = sequence_loss(logits.squeeze(2), targets, lengths, last_only)
     losses = []
@@ -207,12 +209,12 @@ def test_gradient_vanishes_geometrically(seed, r, size):
     assert (norms[:-1] <= r * norms[1:] * (1 + 1e-9)).all()             # 1e-9 for rounding
     assert norms[0] > 0
 
-@given(networks(output_size=st.just(1)), st.booleans(),
+@given(single_output, st.booleans(),
        st.sampled_from([torch.bool, torch.uint8, torch.int64, torch.float32]))
 def test_loss_is_the_mean_of_minus_log_probability(case, last_only, dtype):
     """Steps are averaged, or the last is taken, then messages; targets have any number type."""
     model, x = case
-    targets, lengths = draw_labels(x)
+    targets, lengths = random_labels(x)
     logits, _ = model(x)
     losses = []
     for z, target, length in zip(logits.squeeze(2), targets, lengths):
@@ -222,8 +224,8 @@ def test_loss_is_the_mean_of_minus_log_probability(case, last_only, dtype):
     result = sequence_loss(logits.squeeze(2), targets.to(dtype), lengths, last_only)
     torch.testing.assert_close(result, torch.stack(losses).mean())
 
-@pytest.mark.parametrize("z, target", [(1000.0, 0), (-1000.0, 1), (1e30, 0), (-1e30, 1)])
-def test_loss_stays_finite_where_sigmoid_underflows(z, target):
+@pytest.mark.parametrize("z, target", [(1e30, 0), (-1e30, 1)])
+def test_loss_stays_finite_where_sigmoid_saturates(z, target):
     """For a very wrong logit the loss is |logit|, and its gradient is still 1 or -1."""
     logit = torch.tensor([[z]], requires_grad=True)
     loss = sequence_loss(logit, torch.tensor([target]), torch.tensor([1]))
@@ -259,8 +261,8 @@ def test_every_parameter_gets_a_gradient(case):
     for weight in model.parameters():
         assert weight.grad.isfinite().all()
         assert weight.grad.any()
-    used = model.W_xh.grad.any(dim=1).nonzero()
-    assert set(used.flatten().tolist()) == set(ids.flatten().tolist())
+    rows = model.W_xh.grad.any(dim=1).nonzero().flatten()
+    assert torch.equal(rows, ids.unique())
 
 def test_class_works_on_its_own():
     """A copy of the class needs torch and nn only."""
@@ -274,7 +276,8 @@ def test_class_works_on_its_own():
 # The four simulations of the paper. Each network reads a stream and predicts what comes next.
 # Elman's hidden units have values from 0 to 1 and start at .5; ours are tanh units that start
 # at 0. His learning rule is back propagation, at a learning rate that the paper does not
-# print; ours is Adam on the binary cross-entropy of each output.
+# print; ours is Adam on the binary cross-entropy of each output. In the tables "figure only"
+# means that the paper draws the number but does not print it, "none" that it has none.
 
 def learn(model, stream, pieces, steps, passes, learning_rate=0.01):
     """Train `model` to predict each vector of `stream` (N, I) from the vectors before it.
@@ -448,7 +451,7 @@ def test_simulation_words():
 ANIMATE = "man woman boy girl cat mouse dog dragon monster lion".split()
 INANIMATE = "book rock car glass plate cookie bread sandwich".split()
 VERBS = "think sleep exist see chase like move break smell smash eat".split()
-WORDS = ANIMATE + INANIMATE + VERBS                   # 29, so bits 29 and 30 are spare
+WORDS = ANIMATE + INANIMATE + VERBS                   # 29; bits 29 (later zog) and 30 are spare
 KINDS = torch.tensor([0] * 10 + [1] * 8 + [2] * 11)   # (29,)
 CLASSES = {
     "HUM": "man woman boy girl", "ANIM": "cat mouse dog", "AGRESS": "dragon monster lion",
@@ -577,10 +580,9 @@ texts = st.text(max_size=60) | st.just("no Unicode: \ud800")  # a lone surrogate
 @given(texts)
 def test_tokenize_takes_any_text(message):
     """Any text gives three tokens about the message, then words without white space."""
-    about = tokenize(message)[:3]
-    words = tokenize(message)[3:]
-    assert re.fullmatch(r"<length \d+> <capitals \d+> <digits \d>", " ".join(about))
-    assert " ".join(words).split() == words
+    first, second, third, *words = tokenize(message)
+    assert re.fullmatch(r"<length \d+><capitals \d+><digits \d>", first + second + third)
+    assert not re.search(r"\s", "".join(words))
 
 @pytest.mark.parametrize("message, words", [
     ("WON £1,000!!!", "won £ 0 , 000 !!!"),
@@ -609,8 +611,8 @@ def test_tokens_about_the_message(message, about):
     assert " ".join(tokenize(message)[:3]) == about
 
 @given(texts)
-def test_equal_text_has_equal_tokens(message):
-    """Composed and decomposed characters (NFC and NFD) give the same tokens."""
+def test_composed_and_decomposed_text_has_equal_tokens(message):
+    """An accent may be part of a character (NFC) or a character of its own (NFD)."""
     decomposed = unicodedata.normalize("NFD", message)
     assert tokenize(decomposed) == tokenize(message)
 
@@ -644,7 +646,7 @@ def test_toy_messages_are_twins():
     assert frame["message"][0] == "dear swap your watch for my pen ok"
     assert frame["target"].tolist() == [1, 0] * 50 + [1]
     assert bags[0:100:2] == bags[1:100:2]
-    assert not set(frame["message"][::2]) & set(frame["message"][1::2])
+    assert set(frame["message"][::2]).isdisjoint(frame["message"][1::2])
 
 # Ids and links are shorter than any message, as the longest column is taken for the messages.
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\t"), min_size=9, max_size=40)
@@ -655,8 +657,8 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\t"), min_siz
        st.sampled_from([",", ";"]), st.booleans(), st.sampled_from(["utf-8", "utf-8-sig"]))
 def test_columns_are_found_in_any_table(tmp_path_factory, messages, names, order, separator,
                                         header, encoding):
-    """Labels and messages are found in any order of columns, among others, in words or numbers."""
-    messages = ["the first line shows the separator", *messages]
+    """Labels in words or numbers are found, and messages, in any order of columns."""
+    messages = ["a first line without commas", *messages]  # it shows the separator
     targets = [i % 2 for i in range(len(messages))]
     labels = [names[target] for target in targets]
     path = tmp_path_factory.mktemp("table") / "file_without_suffix"
@@ -677,7 +679,7 @@ def test_columns_are_found_in_any_table(tmp_path_factory, messages, names, order
 ], ids=["tabs", "labels in a message", "blank first line", "missing values", "header spam",
         "a column of 0 and 1"])
 def test_file_is_read(tmp_path, content, targets, messages):
-    """Quotes are plain in tab-separated text; words and line ends in quotes are no labels."""
+    """Each of these forms occurs in public files."""
     path = tmp_path / "x.csv"
     path.write_text(content, encoding="utf-8")
     frame = read_messages(path)
@@ -721,7 +723,7 @@ def test_reported_losses():
     model, vocabulary = train(chat(30), epochs=10, batch_size=5, word_dropout=0.0,
                               learning_rate=1e-12,  # so small that the weights do not move
                               report=lambda epoch, loss: losses.append(loss))
-    [(x, lengths, targets)] = PaddedBatches(chat(30), vocabulary, 30)
+    x, lengths, targets = PaddedBatches(chat(30), vocabulary, 30)[0]  # all batches in one
     logits, _ = model(x)
     every_step = sequence_loss(logits.squeeze(2), targets, lengths).item()
     last_step = sequence_loss(logits.squeeze(2), targets, lengths, last_only=True).item()
@@ -737,7 +739,7 @@ def test_word_dropout_trains_unk_in_place_of_tokens(word_dropout):
     learned = (after.W_xh - before.W_xh).abs().amax(dim=1) > 1e-4
     unk, *tokens = learned.tolist()
     assert unk == (word_dropout == 1)
-    assert set(tokens) == {word_dropout == 0}
+    assert set(tokens) == {not unk}
 
 def test_seed_determines_the_weights():
     """The same seed gives the same weights bit by bit, another seed gives others."""
@@ -747,7 +749,7 @@ def test_seed_determines_the_weights():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_given_model_is_trained_in_place(training):
-    """It is in training mode in train, in evaluation mode in predict, else in the caller's."""
+    """Its mode is training in train, evaluation in predict, and otherwise that of the caller."""
     model = nn.Sequential(ElmanRNN(1, 1)).train(training)  # as a wrapper, it has no W_xh
     vocabulary = Vocabulary()
     before = model[0].b_y.item()
@@ -766,7 +768,7 @@ def test_given_model_is_trained_in_place(training):
 
 def test_inputs_go_to_the_device_of_the_model():
     """The model gets its inputs on the device of its first parameter, in train and predict."""
-    def stop(module, inputs):
+    def stop(module, inputs):  # before a computation, which the meta device cannot do
         raise InterruptedError(inputs[0].device.type)
 
     model = ElmanRNN(1, 1).to("meta")
@@ -777,22 +779,20 @@ def test_inputs_go_to_the_device_of_the_model():
         predict(model, Vocabulary(), [HAM])
 
 def test_gradient_is_clipped():
-    """The gradient of all parameters together has at most the norm 1."""
+    """The gradient of all parameters together is scaled to the norm 1 if it is larger."""
     model = ElmanRNN(1, 1)
-    nn.init.constant_(model.W_hy, 1000)
+    nn.init.constant_(model.W_hy, 1000)  # so that it is larger
     train(chat(9), model=model, vocabulary=Vocabulary(), epochs=1)
     gradient = nn.utils.parameters_to_vector(weight.grad for weight in model.parameters())
     assert gradient.norm().item() == pytest.approx(1, abs=1e-4)
 
 def test_no_function_changes_a_setting(tmp_path):
-    """The process keeps its threads and gradient mode; of all functions only train seeds torch."""
+    """The threads and the gradient mode of the process stay as they are."""
     torch.set_num_threads(2)
     model, vocabulary = train(chat(9), epochs=1)
-    random_state = torch.random.get_rng_state()
     predict(model, vocabulary, [HAM])
     save(tmp_path / "m.pt", model, vocabulary)
-    assert torch.equal(torch.random.get_rng_state(), random_state)
-    load(tmp_path / "m.pt")  # makes a network, so it draws random numbers
+    load(tmp_path / "m.pt")
     assert torch.get_num_threads() == 2
     assert torch.is_grad_enabled()
     torch.set_num_threads(1)
@@ -843,25 +843,24 @@ class Subclass(ElmanRNN):
 ONE = ElmanRNN(1, 1)    # a network for the one token of
 EMPTY = Vocabulary()    # this vocabulary, <UNK>
 PAIR = toy_messages(2)  # a message of each class
-one, two, ones = torch.ones(1), torch.ones(2), torch.ones(2, 2)
-x = torch.ones(2, 4, 1)
+ones_1, ones_2, ones_2_2 = torch.ones(1), torch.ones(2), torch.ones(2, 2)
 
 @pytest.mark.parametrize("function, arguments", [
     (ElmanRNN, [0, 1]),
     (ElmanRNN, [1, 0]),
     (ElmanRNN, [1, 1, 0]),
-    (ElmanRNN(1, 2), [x, two]),
-    (ElmanRNN(1, 2), [x, ones[None]]),  # the shape of nn.RNN's hidden state
-    (ElmanRNN(1, 2), [x, ones[:1]]),
-    (sequence_loss, [ones[:, :, None], two, two]),
-    (sequence_loss, [ones, ones[:, :1], two]),
-    (sequence_loss, [ones, two, ones[:, :1]]),
-    (sequence_loss, [ones, one, two]),
-    (sequence_loss, [ones, two, one]),
-    (sequence_loss, [ones, two, 0 * two]),
-    (sequence_loss, [ones, two, 3 * two]),
-    (sequence_loss, [ones, 2 * two, two]),
-    (sequence_loss, [ones, -two, two]),
+    (ElmanRNN(1, 2), [torch.ones(2, 4, 1), ones_2]),
+    (ElmanRNN(1, 2), [torch.ones(2, 4, 1), ones_2_2[:1]]),
+    (ElmanRNN(1, 2), [torch.ones(2, 4, 1), ones_2_2[None]]),  # the shape that nn.RNN takes
+    (sequence_loss, [ones_2_2[:, :, None], ones_2, ones_2]),
+    (sequence_loss, [ones_2_2, ones_2_2[:, :1], ones_2]),
+    (sequence_loss, [ones_2_2, ones_2, ones_2_2[:, :1]]),
+    (sequence_loss, [ones_2_2, ones_1, ones_2]),
+    (sequence_loss, [ones_2_2, ones_2, ones_1]),
+    (sequence_loss, [ones_2_2, ones_2, 0 * ones_2]),
+    (sequence_loss, [ones_2_2, ones_2, 3 * ones_2]),
+    (sequence_loss, [ones_2_2, 2 * ones_2, ones_2]),
+    (sequence_loss, [ones_2_2, -ones_2, ones_2]),
     (tokenize, [None]),
     (Vocabulary, ["a text"]),
     (Vocabulary, [PAIR]),
@@ -876,15 +875,13 @@ x = torch.ones(2, 4, 1)
     (train, [[HAM]]),
     (train, [PAIR[:1]]),
     (train, [PAIR.assign(target=[-1, 1])]),
-    (train, [PAIR.assign(target=["ham", "spam"])]),
     (evaluate, [[0.1, 0.2], [0]]),
-    (evaluate, [two, ones]),
+    (evaluate, [ones_2, ones_2_2]),
     (evaluate, [[1.1], [1]]),
     (evaluate, [[-0.1], [0]]),
     (evaluate, [[torch.nan], [0]]),
     (evaluate, [[0.1], [2]]),
     (evaluate, [[0.1], ["ham"]]),
-    (save, ["no.pt", nn.Linear(1, 1), EMPTY]),
     (save, ["no.pt", Subclass(1, 1), EMPTY]),
     (save, ["no.pt", ElmanRNN(2, 1), EMPTY]),
 ])
@@ -894,7 +891,7 @@ def test_wrong_arguments_are_refused(function, arguments):
         function(*arguments)
 
 @pytest.mark.parametrize("options", [
-    {"epochs": 0}, {"batch_size": 0}, {"hidden_size": 0}, {"learning_rate": 0},
+    {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0},
     {"word_dropout": -0.1}, {"word_dropout": 1.1}, {"model": ONE}, {"vocabulary": EMPTY}], ids=str)
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=r"pass|must"):
@@ -982,13 +979,13 @@ def test_train_saves_what_it_trained(run):
     assert status == 0
     assert vars(tokens) == vars(vocabulary)
     torch.testing.assert_close(saved.state_dict(), model.state_dict(), rtol=0, atol=0)
+    epochs = [f"epoch {i} loss {loss}" for i, loss in enumerate(losses, start=1)]
+    scores = [f"{name} {round(value, 4)}" for name, value in metrics.items()]
     assert re.search(r"303 messages from 304 lines.*'target'.*'message'", rows[0])
     assert re.search(f"{len(fit)}.*{len(held_out)}.*cpu", rows[1])
-    assert rows[2:20] == [f"epoch {i} loss {loss}" for i, loss in enumerate(losses, start=1)]
-    assert rows[20:29] == [f"{name} {round(value, 4)}" for name, value in metrics.items()]
-    assert rows[29:] == ["saved its.pt"]
+    assert rows[2:] == [*epochs, *scores, "saved its.pt"]
     assert re.search(f"{len(held_out)} .*holds out", again[0])
-    assert again[1:10] == rows[20:29]
+    assert again[1:10] == scores
 
 def save_counter():
     """Save a network that gives .5 (not spam) before any "win", and more after each."""
@@ -1047,8 +1044,8 @@ def test_predict_shows_every_token(run):
 def test_predict_reads_standard_input(run, monkeypatch):
     """A line gives one row of label, probability and text, whatever characters it has."""
     save_counter()
-    data = "win\r\n\nsee\tyou\x1b[31m\rspam\t1\x85\u2028x\n£5".encode("utf-8-sig")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data + b"\xff")))
+    data = "win\r\n\nsee\tyou\x1b[31m\rspam\t1\x85\u2028x\n£5".encode("utf-8-sig") + b"\xff"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     _, rows, _ = run("predict -")
     assert rows == ["spam 0.9323 win", "ham 0.5000", "ham 0.5000 see you [31m spam 1 x",
                     "ham 0.5000 £5\ufffd"]
@@ -1097,10 +1094,8 @@ BAD_FILES = {  # content of a file, pattern of the error
     "one class": ("ham,hello\n" * 9, "too few ham or spam"),
 }
 
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_file_is_refused(run, name):
-    """What cannot be right is an error that names the file and what is wrong with it."""
-    content, pattern = BAD_FILES[name]
+@pytest.mark.parametrize("content, pattern", BAD_FILES.values(), ids=BAD_FILES)
+def test_file_is_refused(run, content, pattern):
     Path("x.csv").write_text(content)
     assert_refused(run, "train x.csv", pattern)
 
@@ -1126,8 +1121,8 @@ def test_wrong_usage_is_refused(command):
     with pytest.raises(SystemExit, match="2"):  # the status of argparse
         elman_min.main(command.split())
 
-@pytest.mark.parametrize("option, device", [("", "cuda"), ("--device=cpu", "cpu")])
-def test_device_defaults_to_the_accelerator(monkeypatch, option, device):
+@pytest.mark.parametrize("command, device", [("train", "cuda"), ("train --device cpu", "cpu")])
+def test_device_defaults_to_the_accelerator(monkeypatch, command, device):
     """The accelerator that torch reports as available is used unless cpu is asked for."""
     def current_accelerator(check_available):
         assert check_available
@@ -1139,7 +1134,7 @@ def test_device_defaults_to_the_accelerator(monkeypatch, option, device):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", current_accelerator)
     monkeypatch.setattr(elman_min, "train", stop)
     with pytest.raises(SystemExit, match=device):
-        elman_min.main(["train", *option.split()])
+        elman_min.main(command.split())
 
 # ---- README ----
 
