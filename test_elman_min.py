@@ -665,19 +665,19 @@ def test_columns_are_found_in_any_table(tmp_path_factory, messages, names, order
     table = pd.DataFrame({"label": labels, "text": messages, "id": 77, "link": ""})
     table[order].to_csv(path, sep=separator, header=header, index=False, encoding=encoding,
                         quoting=csv.QUOTE_ALL)
-    frame = read_messages(path)
-    assert frame["target"].tolist() == targets
-    assert frame["message"].tolist() == messages
+    expected = pd.DataFrame({"target": targets, "message": messages})
+    assert read_messages(path).equals(expected)
 
 @pytest.mark.parametrize("content, targets, messages", [
     ('ham\t"hi, you\nspam\twin "now"\n', [0, 1], ['"hi, you', 'win "now"']),
     ('ham,"a\nham, eggs\nspam"\nspam,win it\n', [0, 1], ["a\nham, eggs\nspam", "win it"]),
     ("\r\nham;hi you\nspam;win it, now\n", [0, 1], ["hi you", "win it, now"]),
+    ("ham,hi; you\nspam,win it; now\n", [0, 1], ["hi; you", "win it; now"]),
     ("ham,NA and nan\nspam,\n", [0, 1], ["NA and nan", ""]),
     ("spam,header\nham,hello you\n", [1, 0], ["header", "hello you"]),
     ("label,text,link\nspam,win cash,0\nham,see you,1\n", [1, 0], ["win cash", "see you"]),
-], ids=["tabs", "labels in a message", "blank first line", "missing values", "header spam",
-        "a column of 0 and 1"])
+], ids=["tabs", "labels in a message", "blank first line", "semicolons in messages",
+        "missing values", "header spam", "a column of 0 and 1"])
 def test_file_is_read(tmp_path, content, targets, messages):
     """Each of these forms occurs in public files."""
     path = tmp_path / "x.csv"
@@ -720,14 +720,14 @@ HAM = "i will be at home, see you tonight"
 def test_reported_losses():
     """Each epoch reports its mean loss over the batches, the last fifth that of last steps."""
     losses = []
-    model, vocabulary = train(chat(30), epochs=10, batch_size=5, word_dropout=0.0,
+    model, vocabulary = train(chat(30), epochs=15, batch_size=5, word_dropout=0.0,
                               learning_rate=1e-12,  # so small that the weights do not move
                               report=lambda epoch, loss: losses.append(loss))
     x, lengths, targets = PaddedBatches(chat(30), vocabulary, 30)[0]  # all batches in one
     logits, _ = model(x)
     every_step = sequence_loss(logits.squeeze(2), targets, lengths).item()
     last_step = sequence_loss(logits.squeeze(2), targets, lengths, last_only=True).item()
-    assert losses == pytest.approx([every_step] * 8 + [last_step] * 2, abs=1e-5)
+    assert losses == pytest.approx([every_step] * 12 + [last_step] * 3, abs=1e-5)
     assert last_step != pytest.approx(every_step, abs=1e-5)
 
 @pytest.mark.parametrize("word_dropout", [0.0, 1.0])
