@@ -72,9 +72,8 @@ class ElmanRNN(nn.Module):
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
     stops there, so the earlier steps need not be kept in memory.
     Elman used a sigmoid for h_t. Each step back multiplies the gradient by its slope,
-    at most 1/4; the slope of tanh is up to 1, so tanh shrinks the gradient less. He
-    treated h_{t-1} as a constant, so his gradient stopped there; here it flows back to
-    step 1.
+    at most 1/4; the slope of tanh is up to 1, so tanh shrinks the gradient less. His
+    gradient stopped at h_{t-1}, a constant to him; here it flows back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -160,9 +159,9 @@ def tokenize(message: str) -> list[str]:
 
     The first three record what the words do not show: the length in units of 25
     characters, the share of capitals in tenths of the letters, and the number of digits
-    grouped as 0, 1, 2-3, 4-7 and so on. They are coarse, so that each value occurs often
-    enough to learn from, and come first, so that the network knows them when it reads
-    the words.
+    grouped as 0, 1, 2-3, 4-7 and so on. They are coarse, so that each value is frequent
+    enough to learn from. They come first, so that the network already knows them when
+    it reads the words.
     """
     # An accent can be a character of its own or part of one: make these texts equal.
     message = unicodedata.normalize("NFC", message)

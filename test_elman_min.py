@@ -891,8 +891,14 @@ def test_wrong_arguments_are_refused(function, arguments):
         function(*arguments)
 
 @pytest.mark.parametrize("options", [
-    {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0},
-    {"word_dropout": -0.1}, {"word_dropout": 1.1}, {"model": ONE}, {"vocabulary": EMPTY}], ids=str)
+    {"epochs": 0},
+    {"batch_size": 0},
+    {"learning_rate": 0},
+    {"word_dropout": -0.1},
+    {"word_dropout": 1.1},
+    {"model": ONE},
+    {"vocabulary": EMPTY},
+], ids=str)
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=r"pass|must"):
         train(PAIR, **options)
