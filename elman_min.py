@@ -18,8 +18,9 @@ token x_t with the hidden state h_{t-1}, the memory of earlier tokens:
     W_hy  (H, O)  output weights
     b_y   (O,)    output bias
 
-tanh maps into (-1, 1), sigmoid into (0, 1). The input of the sigmoid is the logit. All
-W and b are learned from labeled messages; together they are called the weights.
+tanh maps into (-1, 1), and without it the network would only be a linear function.
+sigmoid maps into (0, 1); its input is the logit. All W and b are learned from labeled
+messages; together they are called the weights.
 
 How it learns: messages are processed in batches, since one large matrix product is
 faster than many small ones; shorter messages are padded to the length of the longest,
@@ -29,12 +30,11 @@ that weight changes. After each batch, an update moves every weight a little, ro
 against its gradient, so that the loss falls; an epoch is one pass over all messages.
 Each state depends on the one before, so the chain rule carries the gradient of the loss
 from the last step back to the first: backpropagation through time. Word order matters:
-each later step transforms the memory of a word again, so swapping two words gives
-another final state. Rare and new words share the token <UNK>. In training, random
-tokens become <UNK> too (word dropout), so that the network learns to handle unknown
-words and not to rely on any single word. A seed fixes all random numbers: the same
-machine, versions, device and number of threads give the same weights, bit for bit;
-elsewhere rounding may differ.
+every step transforms the memory, so the same words in another order give another final
+state. Rare and new words share the token <UNK>. In training, random tokens become <UNK>
+too (word dropout), so that the network learns to handle unknown words and not to rely
+on any single word. A seed fixes all random numbers: the same machine, versions, device
+and number of threads give the same weights, bit for bit; elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -72,8 +72,8 @@ class ElmanRNN(nn.Module):
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
     stops there, so the earlier steps need not be kept in memory.
     Elman used a sigmoid for h_t. Each step back multiplies the gradient by its slope,
-    at most 1/4; the slope of tanh is up to 1, so tanh shrinks the gradient less. His
-    gradient stopped at h_{t-1}, a constant to him; here it flows back to step 1.
+    at most 1/4; the slope of tanh is up to 1, so tanh shrinks the gradient less. He
+    treated h_{t-1} as a constant, without a gradient; here it flows back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -86,7 +86,7 @@ class ElmanRNN(nn.Module):
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, because hidden units with equal weights get equal gradients and stay equal
-        # (symmetry breaking). Small, to keep the input of tanh, a sum over the hidden units, near
+        # (symmetry breaking). Small, to keep the input to tanh, a sum over the hidden units, near
         # 0: far from 0 tanh is flat and its gradient almost 0. nn.RNN has the same range.
         k = hidden_size**-0.5
         for weight in self.parameters():
@@ -105,7 +105,7 @@ class ElmanRNN(nn.Module):
             raise ValueError(f"hidden must have the shape {(B, H)}, not {tuple(h.shape)}")
         inputs = from_x + self.b_h                   # (B, T, H), all steps at once
         history = []
-        # With inputs[:, t], the gradient would need a (B, T, H) tensor, mostly 0, for each step.
+        # unbind, as the gradient of each inputs[:, t] would be a (B, T, H) tensor, nearly all 0.
         for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
             h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
@@ -118,11 +118,12 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     """Return the mean binary cross-entropy of a batch of padded messages.
 
     `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T;
-    anything else raises ValueError. The loss of a step is -log of the probability
-    predicted for the true class. That of a message is the mean over its steps, or with
-    `last_only` that of its last. The result is the mean over messages, so that long
-    ones count no more than short ones. For three classes (output_size=3, targets 0 to
-    2, cross_entropy and softmax) change `train`, `predict` and `evaluate`, too.
+    anything else raises ValueError. Cross-entropy, at each step, is -log of the
+    probability of the true class, so confident mistakes cost most. The loss of a
+    message is the mean over its steps, or with `last_only` that of the last step. The
+    result is the mean over messages, so that long ones count no more than short ones.
+    For three classes (output_size=3, targets 0 to 2, cross_entropy and softmax) change
+    `train`, `predict` and `evaluate`, too.
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
@@ -163,7 +164,7 @@ def tokenize(message: str) -> list[str]:
     enough to learn from. They come first, so that the network already knows them when
     it reads the words.
     """
-    # An accent can be a character of its own or part of one: make these texts equal.
+    # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
     letters = [char for char in message if char.isalpha()]
     capitals = sum(map(str.isupper, letters))
@@ -180,7 +181,7 @@ def tokenize(message: str) -> list[str]:
     return tokens
 
 def check_messages(messages: Iterable[str]) -> None:
-    """Raise TypeError for a text or a table, which would yield letters or column names."""
+    """Raise TypeError for a str or DataFrame: iteration gives letters or column names."""
     if isinstance(messages, (str, pd.DataFrame)):
         raise TypeError('pass a list of messages, or frame["message"]')
 
@@ -265,7 +266,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     has some and no comma. The messages are the column with the most text. Of the other
     columns, exactly one must have ham or spam below the first row or, if none has,
     nothing but 0 and 1 there: the labels. A first row without a label is the header. (A
-    header "spam" above labels in words is taken for a message.) `attrs["source"]` says
+    header "spam" above labels in words is taken for a label.) `attrs["source"]` says
     what was found. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
@@ -309,11 +310,12 @@ def check_frame(frame: pd.DataFrame) -> None:
 def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
 
-    A hash of the message decides, not a random number: copies stay together, and `test`
-    finds the same messages again without a list of them, whatever the order of the rows.
+    A network can memorize the messages it trains on, so only others show what it has
+    learned. A hash of the message decides, not a random number: copies stay together,
+    and `test` finds the same messages again, whatever the order of the rows.
     """
     check_frame(frame)
-    data = frame["message"].str.encode("utf-8", "replace")  # half a surrogate pair has no code
+    data = frame["message"].str.encode("utf-8", "replace")  # lone surrogates have no UTF-8
     held_out = data.map(zlib.crc32) % 5 == 0
     return frame[~held_out], frame[held_out]
 
@@ -352,7 +354,7 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
 
     A `model` given with its `vocabulary` is trained further, in place and on its
     device; no tokens are added. It can be any causal module that returns two results,
-    first logits (B, T, 1). `hidden_size` and `device` are for a new model.
+    the first being logits (B, T, 1). `hidden_size` and `device` are for a new model.
     `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
     is called after each epoch. To stop early, pass a model and raise an exception in
     `report`: the model keeps what it has learned. Seeds torch's global generator. The
@@ -374,16 +376,16 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     was_training = model.training
     batches = PaddedBatches(frame, vocabulary, batch_size)
     loader = DataLoader(batches, batch_size=None, shuffle=True)  # None: they are batches already
-    # Adam moves each weight by a running average of its gradient, divided by a running average
-    # of its size. Fused: faster.
+    # Adam divides a running average of each weight's gradient by one of the gradient's size, so
+    # that all weights move by similar amounts. Fused: faster.
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
     # The learning rate, the size of the updates, starts low while these averages are still
-    # unreliable (warmup), and falls at the end so that the weights settle. OneCycleLR also moves
-    # beta1, which says how far back the first average reaches. It beat a constant rate.
-    updates = max(epochs * len(loader), 2)  # a single update would get the last rate, near 0
+    # unreliable (warmup), and falls at the end so that the weights settle. OneCycleLR also varies
+    # beta1, how far back the first average reaches. This schedule beat a constant rate.
+    updates = max(epochs * len(loader), 2)  # with 1, the only rate would be the last, near 0
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, updates)
     for epoch in range(1, epochs + 1):
-        # A loss at every step gives more to learn from, but also rewards early guesses. The
+        # A loss at every step teaches more, but also demands an answer too early. The final
         # answer is read at the last step, so in the last fifth of the epochs only that step
         # counts. (The loss drops then, without the uncertain early steps.) A fifth scored best.
         last_only = epoch > epochs - round(epochs / 5)
@@ -477,7 +479,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
 
 def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
-    data = Path(path).read_bytes()  # outside of try: an OSError says nothing of the content
+    data = Path(path).read_bytes()  # outside of try: an OSError is not about the content
     vocabulary = Vocabulary()
     try:
         # weights_only, so that no code that the file contains is run.
@@ -495,7 +497,7 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
 # Nothing below concerns networks.
 
 def printable(text: str) -> str:
-    """Replace with spaces characters that could move the cursor or fake a line of output."""
+    """Blank out characters that could move the cursor or fake a line of output."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 def is_one_class(probability: torch.Tensor) -> bool:
