@@ -127,20 +127,19 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
-    B, T = logits.shape
+    T = logits.shape[1]
     if lengths.min() < 1 or lengths.max() > T or targets.min() < 0 or targets.max() > 1:
         raise ValueError("lengths must be from 1 to T, and targets from 0 to 1")
-    targets = targets[:, None].expand_as(logits)  # (B, T)
+    targets = targets[:, None].expand_as(logits).to(logits.dtype)  # (B, T)
+    # From logits: a sigmoid can round to exactly 0, where -log and its gradient are infinite.
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     step = torch.arange(1, T + 1, device=logits.device)  # (T,)
     last_step = lengths[:, None]  # (B, 1)
     counted = step <= last_step  # (B, T), False on padding
     if last_only:
         counted = step == last_step
-    weight = counted / counted.sum(dim=1, keepdim=True)  # (B, T), sums to 1 in each message
-    # From logits: a sigmoid can round to exactly 0, where -log and its gradient are infinite.
-    loss = nn.functional.binary_cross_entropy_with_logits(
-        logits, targets.to(logits.dtype), weight=weight, reduction="sum")
-    return loss / B
+    message_losses = (losses * counted).sum(dim=1) / counted.sum(dim=1)  # (B,)
+    return message_losses.mean()
 
 # ---- Text ----
 # Example, after `train spam.csv`: "Text WIN to 80082"
@@ -333,7 +332,7 @@ class PaddedBatches(Dataset):
         targets = torch.tensor(frame["target"].tolist())
         self.batches = []
         for rows in lengths.argsort(stable=True).split(batch_size):  # (B,)
-            chosen = [encoded[row] for row in rows.tolist()]
+            chosen = [encoded[row] for row in rows]
             x = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
             self.batches.append((x, lengths[rows], targets[rows]))
 
