@@ -19,8 +19,8 @@ token x_t with the hidden state h_{t-1}, the memory of earlier tokens:
     b_y   (O,)    output bias
 
 tanh maps into (-1, 1), and without it the network would only be a linear function.
-sigmoid maps into (0, 1); its input is the logit. All W and b are learned from labeled
-messages; together they are called the weights.
+sigmoid maps into (0, 1); its input is called the logit. All W and b are learned from
+labeled messages; together they are called the weights.
 
 How it learns: messages are processed in batches, since one large matrix product is
 faster than many small ones; shorter messages are padded to the length of the longest,
@@ -31,10 +31,10 @@ against its gradient, so that the loss falls; an epoch is one pass over all mess
 Each state depends on the one before, so the chain rule carries the gradient of the loss
 from the last step back to the first: backpropagation through time. Word order matters:
 every step transforms the memory, so the same words in another order give another final
-state. Rare and new words share the token <UNK>. In training, random tokens become <UNK>
-too (word dropout), so that the network learns to handle unknown words and not to rely
-on any single word. A seed fixes all random numbers: the same machine, versions, device
-and number of threads give the same weights, bit for bit; elsewhere rounding may differ.
+state. Rare and new tokens become <UNK>, and in training random tokens do, too (word
+dropout), so that the network learns to handle unknown words and not to rely on any
+single word. A seed fixes all random numbers: the same machine, versions, device and
+number of threads give the same weights, bit for bit; elsewhere rounding may differ.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -68,12 +68,12 @@ class ElmanRNN(nn.Module):
     (B, T, I) for inputs other than words. `hidden` (B, H) is h_0, by default 0; any
     other shape raises ValueError. Returns the logits (B, T, O) and all states (B, T, H).
     Step t never looks ahead (the network is causal), so padding at the end changes
-    nothing before it. The last state of a padded sequence i is states[i, length - 1].
+    nothing before it. The last state of a padded sequence i is states[i, lengths[i] - 1].
     To continue an unpadded stream, pass hidden=states[:, -1].detach(): the gradient
     stops there, so the earlier steps need not be kept in memory.
-    Elman used a sigmoid for h_t. Each step back multiplies the gradient by its slope,
-    at most 1/4; the slope of tanh is up to 1, so tanh shrinks the gradient less. He
-    treated h_{t-1} as a constant, without a gradient; here it flows back to step 1.
+    Elman used a sigmoid for h_t. Each step back multiplies the gradient by the slope of
+    the sigmoid, at most 1/4, or of tanh, up to 1, so tanh shrinks the gradient less. He
+    treated h_{t-1} as a constant; here the gradient flows through it back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -117,13 +117,13 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
                   last_only: bool = False) -> torch.Tensor:
     """Return the mean binary cross-entropy of a batch of padded messages.
 
-    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T;
-    anything else raises ValueError. Cross-entropy, at each step, is -log of the
+    `logits` (B, T); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T; other
+    shapes or ranges raise ValueError. Cross-entropy, at each step, is -log of the
     probability of the true class, so confident mistakes cost most. The loss of a
     message is the mean over its steps, or with `last_only` that of the last step. The
     result is the mean over messages, so that long ones count no more than short ones.
     For three classes (output_size=3, targets 0 to 2, cross_entropy and softmax) change
-    `train`, `predict` and `evaluate`, too.
+    `train`, `token_probabilities` and `evaluate`, too.
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
@@ -147,7 +147,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # ids     430 2075 70 31 21 20 32, int64 (T,) = (7,)
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
-SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones put in its place
+SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones turn it into
 TOKEN = re.compile(rf"""
     0+                    # a number, whose digits have all been replaced by 0
     | [^\s0{SYMBOLS}]+     # a word, in any script that puts spaces between words
@@ -166,7 +166,7 @@ def tokenize(message: str) -> list[str]:
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
     letters = [char for char in message if char.isalpha()]
-    capitals = sum(map(str.isupper, letters))
+    capitals = sum(char.isupper() for char in letters)
     digits = re.findall(r"\d", message)
     tokens = [f"<length {len(message) // 25}>",
               f"<capitals {10 * capitals // max(len(letters), 1)}>",
@@ -187,8 +187,8 @@ def check_messages(messages: Iterable[str]) -> None:
 class Vocabulary:
     """Map tokens to ids and back. Unknown tokens have id 0, `<UNK>`.
 
-    Tokens that occur fewer than `min_count` times stay unknown: once is too rare to
-    learn from. Padding has id 0 too, which does no harm: the network is causal, and
+    Tokens that occur fewer than `min_count` times stay unknown: one example is too few
+    to learn from. Padding has id 0 too, which does no harm: the network is causal, and
     sequence_loss gives padding no weight.
     """
 
@@ -222,9 +222,9 @@ class Vocabulary:
 def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     """Return `n` requests to swap two things: spam if they ask for the more valuable one.
 
-    Each spam has a ham twin, with the two things exchanged. As twins have the same
-    words, word counts alone cannot separate them: the network must remember the first
-    thing until it reads the second.
+    Each spam has a ham twin (if `n` is even), with the two things exchanged. As twins
+    have the same words, word counts alone cannot separate them: the network must
+    remember the first thing until it reads the second.
     """
     things = "pen cup book lamp watch phone bike car boat house".split()  # in order of value
     rng = random.Random(seed)
@@ -264,9 +264,9 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     first line has a tab, else quoted CSV with commas, or with semicolons if that line
     has some and no comma. The messages are the column with the most text. Of the other
     columns, exactly one must have ham or spam below the first row or, if none has,
-    nothing but 0 and 1 there: the labels. A first row without a label is the header. (A
-    header "spam" above labels in words is taken for a label.) `attrs["source"]` says
-    what was found. Raises OSError or ValueError.
+    nothing but 0 and 1 there: the labels. Text in further columns is ignored. A first
+    row without a label is the header. (A header "spam" above labels in words is taken
+    for a label.) `attrs["source"]` says what was found. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -302,7 +302,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
 def check_frame(frame: pd.DataFrame) -> None:
     """Raise TypeError unless `frame` has the columns of read_messages, messages as str."""
-    has_columns = isinstance(frame, pd.DataFrame) and {"target", "message"} <= set(frame)
+    has_columns = isinstance(frame, pd.DataFrame) and {"target", "message"} <= set(frame.columns)
     if not has_columns or not all(isinstance(message, str) for message in frame["message"]):
         raise TypeError('pass a DataFrame with 0 and 1 in "target" and str in "message"')
 
@@ -310,8 +310,8 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into (train, test), with about a fifth of the messages in test.
 
     A network can memorize the messages it trains on, so only others show what it has
-    learned. A hash of the message decides, not a random number: copies stay together,
-    and `test` finds the same messages again, whatever the order of the rows.
+    learned. A hash of the message decides, not a random number: exact copies stay
+    together, and `test` finds the same messages again, whatever the order of the rows.
     """
     check_frame(frame)
     data = frame["message"].str.encode("utf-8", "replace")  # lone surrogates have no UTF-8
@@ -355,9 +355,10 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     device; no tokens are added. It can be any causal module that returns two results,
     the first being logits (B, T, 1). `hidden_size` and `device` are for a new model.
     `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
-    is called after each epoch. To stop early, pass a model and raise an exception in
-    `report`: the model keeps what it has learned. Seeds torch's global generator. The
-    defaults scored best in cross-validation. Raises TypeError or ValueError.
+    is called after each epoch with the mean loss of its batches. To stop early, pass a
+    model and raise an exception in `report`: the model keeps what it has learned. Seeds
+    torch's global generator. The defaults scored best in cross-validation. Raises
+    TypeError or ValueError.
     """
     check_frame(frame)
     if set(frame["target"]) != {0, 1}:
@@ -416,7 +417,7 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
     device = next(model.parameters()).device
     ids = vocabulary.encode(message).to(device)  # (T,)
     was_training = model.training
-    model.eval()  # without dropout layers
+    model.eval()  # turns dropout layers off
     logits, _ = model(ids[None])  # (1, T, 1)
     model.train(was_training)
     probabilities = torch.sigmoid(logits)
@@ -478,7 +479,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
 
 def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
-    data = Path(path).read_bytes()  # outside of try: an OSError is not about the content
+    data = Path(path).read_bytes()  # outside of try: an unreadable file is not an invalid one
     vocabulary = Vocabulary()
     try:
         # weights_only, so that no code that the file contains is run.
@@ -493,7 +494,7 @@ def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     return model.to(device), vocabulary
 
 # ---- Command line ----
-# Nothing below concerns networks.
+# Nothing new about networks follows.
 
 def printable(text: str) -> str:
     """Blank out characters that could move the cursor or fake a line of output."""
@@ -514,6 +515,8 @@ def print_epoch(epoch: int, loss: float) -> None:
 def run_train(args: argparse.Namespace) -> None:
     if not args.model.endswith(".pt"):
         raise ValueError(f"--model {args.model} must end in .pt, to keep data files safe")
+    if not Path(args.model).parent.is_dir():
+        raise ValueError(f"--model {args.model} is in a folder that does not exist")
     frame = toy_messages(2000) if args.data is None else read_messages(args.data)
     source = frame.attrs.get("source", "toy messages")
     print(printable(source))
@@ -546,11 +549,12 @@ def run_test(args: argparse.Namespace) -> None:
         print("all messages get the same class")
     p = probability.numpy()
     frame = frame.assign(p=p, error=abs(p - frame["target"]))
-    mistakes = frame[(p > 0.5) != frame["target"]]
+    mistakes = frame[(p > 0.5) != (frame["target"] == 1)]
     print(f"{len(mistakes)} mistakes, the worst first, with P(spam):")
-    for _, row in mistakes.nlargest(10, "error").iterrows():
-        message = printable(row["message"])
-        print(f"{row['p']:.4f} {message[:70]}")
+    worst = mistakes.nlargest(10, "error")
+    for p_spam, message in zip(worst["p"], worst["message"]):
+        line = printable(message)[:70]
+        print(f"{p_spam:.4f} {line}")
 
 def run_predict(args: argparse.Namespace) -> None:
     model, vocabulary = load(args.model, args.device)
@@ -586,9 +590,10 @@ def main(argv: list[str] | None = None) -> int:
     predict_parser = commands.add_parser("predict", help="classify messages")
     predict_parser.add_argument(
         "text", nargs="+", help="a message, or - to read one per line from standard input")
-    for command in commands.choices.values():
-        command.add_argument("--model", help="checkpoint (elman_min.pt, or toy.pt without data)")
-        command.add_argument("--device", default=device, choices={"cpu", device},
+    for command in (train_parser, test_parser, predict_parser):
+        command.add_argument("--model", help="checkpoint (default: elman_min.pt, or toy.pt if "
+                                             "train and test are without data)")
+        command.add_argument("--device", default=device, choices=sorted({"cpu", device}),
                              help="default: the accelerator if there is one")
     args = parser.parse_args(argv)
     if args.model is None:

@@ -1116,9 +1116,10 @@ def test_network_of_one_class_is_not_saved(run):
     ("train .", "directory|denied"),
     ("test chat.csv --model chat.csv", r"chat\.csv is not a checkpoint"),
     ("train chat.csv --model chat.csv", r"chat\.csv must end in \.pt"),
+    ("train --model no/m.pt", r"no/m\.pt is in a folder"),
     ("train \x1b[31m\x9b", "31m"),
 ], ids=["missing data", "missing model", "folder", "not a checkpoint", "model is data",
-        "control characters"])
+        "model nowhere", "control characters"])
 def test_command_is_refused(run, command, pattern):
     assert_refused(run, command, pattern)
 
