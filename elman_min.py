@@ -387,7 +387,7 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     for epoch in range(1, epochs + 1):
         # A loss at every step teaches more, but also demands an answer too early. The final
         # answer is read at the last step, so in the last fifth of the epochs only that step
-        # counts. (The loss drops then, without the uncertain early steps.) A fifth scored best.
+        # counts. (The loss drops then, without the uncertain early steps.) A third scored worse.
         last_only = epoch > epochs - round(epochs / 5)
         model.train()  # for a given model with dropout layers; ElmanRNN has none
         total = 0.0
