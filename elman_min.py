@@ -87,7 +87,7 @@ class ElmanRNN(nn.Module):
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, because hidden units with equal weights get equal gradients and stay equal
         # (symmetry breaking). Small, to keep the input to tanh, a sum over the hidden units, near
-        # 0: far from 0 tanh is flat and its gradient almost 0. nn.RNN has the same range.
+        # 0: far from 0 tanh is flat and its gradient almost 0. PyTorch's RNN has this range.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
@@ -147,7 +147,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # ids     430 2075 70 31 21 20 32, int64 (T,) = (7,)
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
-SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones turn it into
+SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # of ASCII, and what phones insert
 TOKEN = re.compile(rf"""
     0+                    # a number, whose digits have all been replaced by 0
     | [^\s0{SYMBOLS}]+     # a word, in any script that puts spaces between words
