@@ -147,7 +147,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 # ids     430 2075 70 31 21 20 32, int64 (T,) = (7,)
 # logits  (1, 7, 1); sigmoid(logits[0, -1, 0]) = 0.999 is P(spam)
 
-SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # of ASCII, and what phones insert
+SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones add
 TOKEN = re.compile(rf"""
     0+                    # a number, whose digits have all been replaced by 0
     | [^\s0{SYMBOLS}]+     # a word, in any script that puts spaces between words
