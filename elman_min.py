@@ -85,8 +85,8 @@ class ElmanRNN(nn.Module):
         self.b_h = nn.Parameter(torch.empty(hidden_size))
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
-        # Random, because hidden units with equal weights get equal gradients and stay equal
-        # (symmetry breaking). Small, to keep the input to tanh, a sum over the hidden units, near
+        # Random (symmetry breaking), because hidden units with equal weights get equal gradients
+        # and stay equal. Small, to keep the input to tanh, a sum over the hidden units, near
         # 0: far from 0 tanh is flat and its gradient almost 0. PyTorch's RNN has this range.
         k = hidden_size**-0.5
         for weight in self.parameters():
@@ -123,7 +123,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     message is the mean over its steps, or with `last_only` that of the last step. The
     result is the mean over messages, so that long ones count no more than short ones.
     For three classes (output_size=3, targets 0 to 2, cross_entropy and softmax) change
-    `train`, `token_probabilities` and `evaluate`, too.
+    `train`, `token_probabilities`, `predict` and `evaluate`, too.
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
@@ -150,7 +150,7 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
 SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones add
 TOKEN = re.compile(rf"""
     0+                    # a number, whose digits have all been replaced by 0
-    | [^\s0{SYMBOLS}]+     # a word, in any script that puts spaces between words
+    | [^\s0{SYMBOLS}]+     # a word, in any script with spaces between words; also £ or an emoji
     | [{SYMBOLS}]+         # a run of symbols, such as !!! or :-)
 """, re.VERBOSE)
 
@@ -158,10 +158,10 @@ def tokenize(message: str) -> list[str]:
     """Split any text into tokens: three about the whole message, then words and symbols.
 
     The first three record what the words do not show: the length in units of 25
-    characters, the share of capitals in tenths of the letters, and the number of digits
-    grouped as 0, 1, 2-3, 4-7 and so on. They are coarse, so that each value is frequent
-    enough to learn from. They come first, so that the network already knows them when
-    it reads the words.
+    characters, the share of capitals among the letters in tenths, and the number of
+    digits grouped as 0, 1, 2-3, 4-7 and so on. They are coarse, so that most values are
+    frequent enough to learn from. They come first, so that the network already knows
+    them when it reads the words.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -175,8 +175,9 @@ def tokenize(message: str) -> list[str]:
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         if token[0] != "0":
-            token = token[:6]  # most forms of a word are rare: "winners" becomes "winner"
-        tokens.append(token)   # six characters scored best
+            # Most forms of a word are rare: "winners" becomes "winner". Six scored best.
+            token = token[:6]
+        tokens.append(token)
     return tokens
 
 def check_messages(messages: Iterable[str]) -> None:
@@ -230,11 +231,11 @@ def toy_messages(n: int, seed: int = 0) -> pd.DataFrame:
     rng = random.Random(seed)
     rows: list[tuple[int, str]] = []
     while len(rows) < n:
-        hi = rng.choice("hi hello hey dear sir madam".split())
-        bye = rng.choice("bye thanks cheers ok soon today".split())
+        greeting = rng.choice("hi hello hey dear sir madam".split())
+        farewell = rng.choice("bye thanks cheers ok soon today".split())
         low, high = sorted(rng.sample(range(10), 2))
-        rows.append((1, f"{hi} swap your {things[high]} for my {things[low]} {bye}"))
-        rows.append((0, f"{hi} swap your {things[low]} for my {things[high]} {bye}"))
+        rows.append((1, f"{greeting} swap your {things[high]} for my {things[low]} {farewell}"))
+        rows.append((0, f"{greeting} swap your {things[low]} for my {things[high]} {farewell}"))
     return pd.DataFrame(rows[:n], columns=["target", "message"])
 
 def find_labels(table: pd.DataFrame, message_column: int) -> pd.Series:
@@ -248,9 +249,10 @@ def find_labels(table: pd.DataFrame, message_column: int) -> pd.Series:
         labels = {"0": 0, "1": 1}
         found = body.isin(list(labels)).all()
     if found.sum() != 1 or body.empty:  # all() of no rows is true
-        raise ValueError("needs rows with one column of labels, ham and spam or 0 and 1, besides "
-                         f"the longest, the messages; found {cells.iloc[0][found].tolist()}")
-    column = found.idxmax()
+        raise ValueError("needs rows with exactly one column of labels, ham and spam or 0 and 1, "
+                         "besides that of the messages, the longest; found "
+                         f"{cells.iloc[0][found].tolist()}")
+    column = found.idxmax()  # the one that is True
     target = cells[column].map(labels)
     unlabeled = table[column][1:][target[1:].isna()]
     if len(unlabeled) > 0:
@@ -263,10 +265,10 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     The text is UTF-8, else Windows-1252. It is tab-separated without quoting if its
     first line has a tab, else quoted CSV with commas, or with semicolons if that line
     has some and no comma. The messages are the column with the most text. Of the other
-    columns, exactly one must have ham or spam below the first row or, if none has,
-    nothing but 0 and 1 there: the labels. Text in further columns is ignored. A first
-    row without a label is the header. (A header "spam" above labels in words is taken
-    for a label.) `attrs["source"]` says what was found. Raises OSError or ValueError.
+    columns, exactly one must hold the labels below the first row: ham or spam or, if no
+    column has these, only 0 and 1. Text in further columns is ignored. A first row
+    without a label is the header. (A header "spam" above labels in words is taken for a
+    label.) `attrs["source"]` says what was found. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -376,18 +378,18 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     was_training = model.training
     batches = PaddedBatches(frame, vocabulary, batch_size)
     loader = DataLoader(batches, batch_size=None, shuffle=True)  # None: they are batches already
-    # Adam divides a running average of each weight's gradient by one of the gradient's size, so
-    # that all weights move by similar amounts. Fused: faster.
+    # Adam divides the running mean of each weight's gradient by its running root mean square, so
+    # that all weights move by similar amounts. Fused is faster.
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
-    # The learning rate, the size of the updates, starts low while these averages are still
+    # The learning rate, the size of the updates, starts low while these means are still
     # unreliable (warmup), and falls at the end so that the weights settle. OneCycleLR also varies
-    # beta1, how far back the first average reaches. This schedule beat a constant rate.
+    # beta1, how far back the running mean reaches. This schedule beat a constant rate.
     updates = max(epochs * len(loader), 2)  # with 1, the only rate would be the last, near 0
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, updates)
     for epoch in range(1, epochs + 1):
         # A loss at every step teaches more, but also demands an answer too early. The final
         # answer is read at the last step, so in the last fifth of the epochs only that step
-        # counts. (The loss drops then, without the uncertain early steps.) A third scored worse.
+        # counts. (The loss drops, without the uncertain early steps.) The last third scored worse.
         last_only = epoch > epochs - round(epochs / 5)
         model.train()  # for a given model with dropout layers; ElmanRNN has none
         total = 0.0
@@ -450,6 +452,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     fp = counts[True, False]   # ham taken for spam
     fn = counts[False, True]   # spam missed
     tn = counts[False, False]  # ham recognized
+    # The counts are integers: max(n, 1) changes only a denominator of 0.
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return {
         "accuracy": (tp + tn) / max(len(p), 1),
@@ -465,9 +468,9 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
     """Write a checkpoint of an ElmanRNN: its weights and the tokens.
 
-    It is written under another name, then renamed. So after Ctrl-C or a crash `path` is
-    the old checkpoint or the new one, never half of it; a file `path`.tmp may remain.
-    A power cut can still truncate it, as nothing flushes it to disk with os.fsync.
+    It is written under another name, then renamed. So if the program is interrupted or
+    crashes, `path` is the old checkpoint or the new one, never half of it; a file
+    `path`.tmp may remain. A power cut can truncate it: nothing calls os.fsync.
     Raises OSError, or TypeError for what `load` could not rebuild.
     """
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
@@ -477,7 +480,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
         torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
     temporary.replace(path)
 
-def load(path: str | Path, device: str = "cpu") -> tuple[ElmanRNN, Vocabulary]:
+def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
     data = Path(path).read_bytes()  # outside of try: an unreadable file is not an invalid one
     vocabulary = Vocabulary()
@@ -591,8 +594,8 @@ def main(argv: list[str] | None = None) -> int:
     predict_parser.add_argument(
         "text", nargs="+", help="a message, or - to read one per line from standard input")
     for command in (train_parser, test_parser, predict_parser):
-        command.add_argument("--model", help="checkpoint (default: elman_min.pt, or toy.pt if "
-                                             "train and test are without data)")
+        command.add_argument("--model", help="checkpoint (default: elman_min.pt, or toy.pt "
+                                             "for train or test without data)")
         command.add_argument("--device", default=device, choices=sorted({"cpu", device}),
                              help="default: the accelerator if there is one")
     args = parser.parse_args(argv)

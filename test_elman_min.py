@@ -555,11 +555,11 @@ def test_simulation_lexical_classes():
     bigram_error, bigram_cosine = figures["bigrams"]
     actual_error, _ = figures["actual"]
     print("\nLexical classes, Figures 7 and 8            Elman        here")
-    print(f"error to the likelihoods                    .053         {error:.3f}")
+    print(f"error against the likelihoods               .053         {error:.3f}")
     print(f"  of a table of bigrams                     none         {bigram_error:.3f}")
     print(f"cosine to the likelihoods                   .916         {cosine:.3f}")
     print(f"  of a table of bigrams                     none         {bigram_cosine:.3f}")
-    print(f"error to the actual next words              .88          {actual_error:.3f}")
+    print(f"error against the actual next words         .88          {actual_error:.3f}")
     print(f"words nearest to one of their class         figure only  {figures['alike']} of 29")
     print(f"  before training                           none         {figures['untrained']} of 29")
     print(f"states nearest to one of their word         none         {figures['own word']} of 1000")
