@@ -249,9 +249,8 @@ def find_labels(table: pd.DataFrame, message_column: int) -> pd.Series:
         labels = {"0": 0, "1": 1}
         found = body.isin(list(labels)).all()
     if found.sum() != 1 or body.empty:  # all() of no rows is true
-        raise ValueError("needs rows with exactly one column of labels, ham and spam or 0 and 1, "
-                         "besides that of the messages, the longest; found "
-                         f"{cells.iloc[0][found].tolist()}")
+        raise ValueError("needs rows, with one column of labels, ham and spam or 0 and 1, besides "
+                         f"the longest, the messages; found {cells.iloc[0][found].tolist()}")
     column = found.idxmax()  # the one that is True
     target = cells[column].map(labels)
     unlabeled = table[column][1:][target[1:].isna()]
@@ -586,18 +585,14 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     train_parser = commands.add_parser("train", help="train and save a model")
     test_parser = commands.add_parser("test", help="evaluate a saved model")
-    test_parser.add_argument("--all", action="store_true",
-                             help="use all rows, not only the held-out messages")
+    test_parser.add_argument("--all", action="store_true", help="all rows, also those trained on")
     for command in (train_parser, test_parser):
         command.add_argument("data", nargs="?", help="labeled messages (default: toy messages)")
     predict_parser = commands.add_parser("predict", help="classify messages")
-    predict_parser.add_argument(
-        "text", nargs="+", help="a message, or - to read one per line from standard input")
+    predict_parser.add_argument("text", nargs="+", help="a message, or - for lines of input")
     for command in (train_parser, test_parser, predict_parser):
-        command.add_argument("--model", help="checkpoint (default: elman_min.pt, or toy.pt "
-                                             "for train or test without data)")
-        command.add_argument("--device", default=device, choices=sorted({"cpu", device}),
-                             help="default: the accelerator if there is one")
+        command.add_argument("--model", help="checkpoint (default: elman_min.pt, for toys toy.pt)")
+        command.add_argument("--device", default=device, choices=sorted({"cpu", device}))
     args = parser.parse_args(argv)
     if args.model is None:
         is_toy = args.command != "predict" and args.data is None
