@@ -34,7 +34,7 @@ every step transforms the memory, so the same words in another order give anothe
 state. Rare and new tokens become <UNK>, and in training random tokens do, too (word
 dropout), so that the network learns to handle unknown words and not to rely on any
 single word. A seed fixes all random numbers: the same machine, versions, device and
-number of threads give the same weights, bit for bit; elsewhere rounding may differ.
+number of threads give the same weights, on a CPU bit for bit; elsewhere nearly so.
 
     python elman_min.py train spam.csv
     python elman_min.py test spam.csv
@@ -122,8 +122,8 @@ def sequence_loss(logits: torch.Tensor, targets: torch.Tensor, lengths: torch.Te
     probability of the true class, so confident mistakes cost most. The loss of a
     message is the mean over its steps, or with `last_only` that of the last step. The
     result is the mean over messages, so that long ones count no more than short ones.
-    For three classes (output_size=3, targets 0 to 2, cross_entropy and softmax) change
-    `train`, `token_probabilities`, `predict` and `evaluate`, too.
+    For three classes, use output_size=3, targets 0 to 2, cross_entropy and softmax, and
+    change the functions below accordingly.
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1] or lengths.shape != targets.shape:
         raise ValueError("pass logits (B, T), targets (B,) and lengths (B,)")
@@ -155,7 +155,7 @@ TOKEN = re.compile(rf"""
 """, re.VERBOSE)
 
 def tokenize(message: str) -> list[str]:
-    """Split any text into tokens: three about the whole message, then words and symbols.
+    """Split any text into tokens: three about the message, then words, numbers, symbols.
 
     The first three record what the words do not show: the length in units of 25
     characters, the share of capitals among the letters in tenths, and the number of
@@ -249,8 +249,8 @@ def find_labels(table: pd.DataFrame, message_column: int) -> pd.Series:
         labels = {"0": 0, "1": 1}
         found = body.isin(list(labels)).all()
     if found.sum() != 1 or body.empty:  # all() of no rows is true
-        raise ValueError("needs rows, with one column of labels, ham and spam or 0 and 1, besides "
-                         f"the longest, the messages; found {cells.iloc[0][found].tolist()}")
+        raise ValueError("needs rows with one column of labels (ham and spam, or 0 and 1) besides "
+                         f"that with the most text; found {cells.iloc[0][found].tolist()}")
     column = found.idxmax()  # the one that is True
     target = cells[column].map(labels)
     unlabeled = table[column][1:][target[1:].isna()]
@@ -469,7 +469,7 @@ def save(path: str | Path, model: nn.Module, vocabulary: Vocabulary) -> None:
 
     It is written under another name, then renamed. So if the program is interrupted or
     crashes, `path` is the old checkpoint or the new one, never half of it; a file
-    `path`.tmp may remain. A power cut can truncate it: nothing calls os.fsync.
+    `path`.tmp may remain. A power cut can truncate `path`: nothing calls os.fsync.
     Raises OSError, or TypeError for what `load` could not rebuild.
     """
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
@@ -552,7 +552,7 @@ def run_test(args: argparse.Namespace) -> None:
     p = probability.numpy()
     frame = frame.assign(p=p, error=abs(p - frame["target"]))
     mistakes = frame[(p > 0.5) != (frame["target"] == 1)]
-    print(f"{len(mistakes)} mistakes, the worst first, with P(spam):")
+    print(f"{len(mistakes)} mistakes; the worst, at most ten, with P(spam):")
     worst = mistakes.nlargest(10, "error")
     for p_spam, message in zip(worst["p"], worst["message"]):
         line = printable(message)[:70]
