@@ -357,7 +357,7 @@ def train(frame: pd.DataFrame, *, model: nn.Module | None = None,
     the first being logits (B, T, 1). `hidden_size` and `device` are for a new model.
     `word_dropout` is the probability that a token becomes <UNK>. `report(epoch, loss)`
     is called after each epoch with the mean loss of its batches. To stop early, pass a
-    model and raise an exception in `report`: the model keeps what it has learned. Seeds
+    model and raise an exception in `report`; the updates made so far remain. Seeds
     torch's global generator. The defaults scored best in cross-validation. Raises
     TypeError or ValueError.
     """
@@ -543,6 +543,8 @@ def run_test(args: argparse.Namespace) -> None:
     if not args.all:
         _, frame = split(frame.drop_duplicates("message"))
         part = "distinct messages, which train holds out"
+    if frame.empty:
+        raise ValueError("there is nothing to test on; try --all")
     print(f"testing on {len(frame):,} {part}")
     model, vocabulary = load(args.model, args.device)
     probability = predict(model, vocabulary, frame["message"])

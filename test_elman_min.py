@@ -766,6 +766,19 @@ def test_given_model_is_trained_in_place(training):
     assert model[0].b_y.item() != before
     assert modes == [True, False, True, False]
 
+def test_exception_in_report_stops_training():
+    """Early stopping: the updates so far remain, and the model is in the caller's mode."""
+    model = ElmanRNN(1, 1).eval()
+    before = model.b_y.item()
+
+    def report(epoch, loss):
+        raise InterruptedError(epoch)
+
+    with pytest.raises(InterruptedError, match="1"):
+        train(chat(9), model=model, vocabulary=Vocabulary(), report=report)
+    assert model.b_y.item() != before
+    assert not model.training
+
 def test_inputs_go_to_the_device_of_the_model():
     """The model gets its inputs on the device of its first parameter, in train and predict."""
     def stop(module, inputs):  # before a computation, which the meta device cannot do
@@ -941,6 +954,13 @@ def test_load_refuses_what_save_does_not_write(tmp_path, monkeypatch, change):
     with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
         load(tmp_path / "m.pt")
 
+def test_load_refuses_a_truncated_file(tmp_path):
+    path = tmp_path / "m.pt"
+    save(path, ONE, EMPTY)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"m\.pt is not a checkpoint"):
+        load(path)
+
 # ---- Command line ----
 
 CHAT = chat(300)
@@ -1114,13 +1134,15 @@ def test_network_of_one_class_is_not_saved(run):
     ("test SMSSpamColection", r"SpamColection.*spam\.csv\.README"),
     ("predict hello --model no.pt", r"no\.pt.*train spam\.csv.*--model toy\.pt"),
     ("train .", "directory|denied"),
+    ("test two.csv", "nothing to test on; try --all"),
     ("test chat.csv --model chat.csv", r"chat\.csv is not a checkpoint"),
     ("train chat.csv --model chat.csv", r"chat\.csv must end in \.pt"),
     ("train --model no/m.pt", r"no/m\.pt is in a folder"),
     ("train \x1b[31m\x9b", "31m"),
-], ids=["missing data", "missing model", "folder", "not a checkpoint", "model is data",
-        "model nowhere", "control characters"])
+], ids=["missing data", "missing model", "folder", "nothing held out", "not a checkpoint",
+        "model is data", "model nowhere", "control characters"])
 def test_command_is_refused(run, command, pattern):
+    Path("two.csv").write_text("ham,see you soon\nspam,win it now\n")
     assert_refused(run, command, pattern)
 
 @pytest.mark.parametrize("command", ["", "predict", "train --all", "train --device absent"])
