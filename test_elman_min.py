@@ -799,6 +799,12 @@ def test_gradient_is_clipped():
     gradient = nn.utils.parameters_to_vector(weight.grad for weight in model.parameters())
     assert gradient.norm().item() == pytest.approx(1, abs=1e-4)
 
+def test_single_update_moves_the_weights():
+    model = ElmanRNN(1, 1)
+    before = model.b_y.item()
+    train(chat(9), model=model, vocabulary=Vocabulary(), epochs=1)
+    assert abs(model.b_y.item() - before) > 1e-5
+
 def test_no_function_changes_a_setting(tmp_path):
     """The threads and the gradient mode of the process stay as they are."""
     torch.set_num_threads(2)
