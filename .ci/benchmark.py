@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Measure what README.md claims. pictures.py beside this file draws its pictures.
+"""Measure what README.md claims. It needs requirements.txt and scikit-learn.
 
-    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 25 minutes
+    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 20 minutes
     python .ci/benchmark.py --part speed            one part; this one needs no file
-    python .ci/benchmark.py --pictures .github      the pictures only, a minute
-
-Needs requirements.txt and scikit-learn; the pictures need scipy and matplotlib.
 """
 import argparse
 import os
@@ -24,12 +21,11 @@ try:
     from sklearn import dummy, metrics, naive_bayes, pipeline, svm
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 except ImportError:
-    sys.exit("benchmark.py needs scikit-learn, and for the pictures scipy and matplotlib: "
-             "pip install scikit-learn scipy matplotlib")
+    sys.exit("benchmark.py needs scikit-learn: pip install scikit-learn")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import elman_min
-from elman_min import ElmanRNN, Vocabulary, tokenize
+from elman_min import ElmanRNN, Vocabulary, build_vocabulary, tokenize
 
 # ---- Models ----
 # A model is a function of the messages to train on and a seed. It returns another function,
@@ -57,22 +53,19 @@ class WordVocabulary(Vocabulary):
         ids = super().encode(message)[3:]
         return ids if len(ids) > 0 else torch.tensor([0])
 
-def fit_elman(frame: pd.DataFrame, seed: int, **options) -> Callable:
-    model, vocabulary = elman_min.train(frame, seed=seed, **options)
-    return partial(elman_min.predict, model, vocabulary)
-
-def fit_variant(frame: pd.DataFrame, seed: int, network: Callable = ElmanRNN,
-                vocabulary_class: Callable = Vocabulary) -> Callable:
-    """Train another network, or one with another vocabulary, in the same way."""
+def fit_network(frame: pd.DataFrame, seed: int, network: Callable = ElmanRNN,
+                vocabulary_class: type[Vocabulary] = Vocabulary, **options) -> Callable:
+    """Train a network of 32 units as `python elman_min.py train` does, but with this seed."""
     torch.manual_seed(seed)
-    vocabulary = vocabulary_class(frame["message"])
+    vocabulary = vocabulary_class(build_vocabulary(frame).idx_to_token)
     model = network(len(vocabulary), 32)
-    return fit_elman(frame, seed, model=model, vocabulary=vocabulary)
+    elman_min.train(model, vocabulary, frame, report=lambda *_: None, **options)
+    return partial(elman_min.predict, model, vocabulary)
 
 def fit_balanced(frame: pd.DataFrame, seed: int) -> Callable:
     """Train on as many ham as spam messages, as the blog post did."""
     spam = int(frame["target"].sum())
-    return fit_elman(frame.groupby("target").head(spam), seed)
+    return fit_network(frame.groupby("target").head(spam), seed)
 
 def fit_sklearn(frame: pd.DataFrame, seed: int, model: pipeline.Pipeline) -> Callable:
     model.fit(frame["message"], frame["target"])
@@ -94,18 +87,16 @@ def bigrams(tokens: Callable) -> TfidfVectorizer:
 COUNTS = CountVectorizer(tokenizer=words, token_pattern=None, lowercase=False)
 CHARACTERS = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), sublinear_tf=True)
 BOTH = pipeline.make_union(bigrams(tokenize), CHARACTERS)
-MODELS: list[tuple[str, Fit | None, int]] = [  # the number is that of seeds for Almeida
+MODELS: list[tuple[str, Fit, int]] = [  # the number is that of seeds for Almeida
     ("always ham", sklearn_model(dummy.DummyClassifier()), 1),
-    ("*words only*", None, 0),
-    ("naive Bayes on words", sklearn_model(COUNTS, naive_bayes.MultinomialNB()), 1),
-    ("linear SVM on words and bigrams", sklearn_model(bigrams(words), svm.LinearSVC()), 1),
-    ("Elman on words", partial(fit_variant, vocabulary_class=WordVocabulary), 5),
-    ("*with the three message tokens*", None, 0),
-    ("linear SVM on words and bigrams", sklearn_model(bigrams(tokenize), svm.LinearSVC()), 1),
-    ("… and character 2- to 5-grams", sklearn_model(BOTH, svm.LinearSVC()), 1),
-    ("LSTM", partial(fit_variant, network=Layers), 5),
-    ("Elman without word dropout", partial(fit_elman, word_dropout=0.0), 5),
-    ("Elman", fit_elman, 10),
+    ("words only: naive Bayes", sklearn_model(COUNTS, naive_bayes.MultinomialNB()), 1),
+    ("words only: linear SVM, bigrams", sklearn_model(bigrams(words), svm.LinearSVC()), 1),
+    ("words only: Elman", partial(fit_network, vocabulary_class=WordVocabulary), 5),
+    ("linear SVM, bigrams", sklearn_model(bigrams(tokenize), svm.LinearSVC()), 1),
+    ("linear SVM, bigrams and 2 to 5 characters", sklearn_model(BOTH, svm.LinearSVC()), 1),
+    ("LSTM", partial(fit_network, network=Layers), 5),
+    ("Elman without word dropout", partial(fit_network, word_dropout=0.0), 5),
+    ("Elman", fit_network, 20),
 ]
 
 # ---- Measuring ----
@@ -133,9 +124,9 @@ def cross_validate(fit: Fit, rows: pd.DataFrame, seeds: int) -> pd.DataFrame:
     return pd.DataFrame(runs)
 
 def mean_sd(values: pd.Series) -> str:
-    """Return such as .9712 ± .0101, or the mean alone if the values do not differ."""
+    """Return such as 0.9712 ± 0.0101, or the mean alone if the values do not differ."""
     spread = f" ± {values.std():.4f}" if values.std() > 0 else ""
-    return f"{values.mean():.4f}{spread}".replace("0.", ".")
+    return f"{values.mean():.4f}{spread}"
 
 def print_row(*cells: str) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
@@ -146,19 +137,16 @@ def print_header(*names: str) -> None:
     print_row(*["---" for _ in names])
 
 def run_accuracy(rows: pd.DataFrame, seeds: int) -> None:
-    """Print the table of README.md: cross-validation and Almeida's protocol."""
+    """Print cross-validation, of which README.md has five rows, and Almeida's protocol."""
     cut = round(0.3 * len(rows))
     print(f"\n{rows['message'].nunique():,} distinct messages, 5 folds, seeds 0 to {seeds - 1}; "
           f"Almeida: the first {cut:,} of {len(rows):,} rows to train")
     print_header("model", "F1", "MCC", "AUC", "training", "Almeida accuracy", "Almeida MCC")
     for name, fit, almeida_seeds in MODELS:
-        if fit is None:
-            print_row(name, "", "", "", "", "", "")
-            continue
         runs = cross_validate(fit, rows, seeds)
         almeida = pd.DataFrame([measure(fit, rows[:cut], rows[cut:], seed)
                                 for seed in range(almeida_seeds)])
-        print_row(name, mean_sd(runs["f1"]), mean_sd(runs["mcc"]), mean_sd(runs["auc"])[:5],
+        print_row(name, mean_sd(runs["f1"]), mean_sd(runs["mcc"]), mean_sd(runs["auc"]),
                   f"{runs['seconds'].median():.1f} s", mean_sd(almeida["accuracy"]),
                   mean_sd(almeida["mcc"]))
 
@@ -166,7 +154,7 @@ def run_balance(rows: pd.DataFrame) -> None:
     """Print what it costs to leave out ham until there is as much spam."""
     print("\n5 folds, seeds 0 and 1")
     print_header("training on", "F1", "precision", "recall")
-    for name, fit in (("all messages", fit_elman), ("as much ham as spam", fit_balanced)):
+    for name, fit in (("all messages", fit_network), ("as much ham as spam", fit_balanced)):
         runs = cross_validate(fit, rows, 2)
         print_row(name, mean_sd(runs["f1"]), mean_sd(runs["precision"]), mean_sd(runs["recall"]))
 
@@ -192,11 +180,6 @@ def run_speed() -> None:
 # ---- Command line ----
 
 def run(args: argparse.Namespace) -> None:
-    if args.pictures:
-        import pictures  # here, because it needs scipy and matplotlib
-
-        pictures.draw_all(args.pictures)
-        return
     parts = args.part or ["speed", "accuracy", "balance"]
     rows = pd.DataFrame() if parts == ["speed"] else elman_min.read_messages(args.csv)
     print(f"One thread of {os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}")
@@ -216,7 +199,6 @@ if __name__ == "__main__":
         help="measure this part; can be repeated (default: all)")
     add("--seeds", type=int, default=4, choices=range(1, 11), metavar="1..10",
         help="5-fold cross-validations in accuracy; README.md: 10 (default: %(default)s)")
-    add("--pictures", type=Path, metavar="FOLDER", help="draw the pictures, measure nothing")
     try:
         run(parser.parse_args())
     except (OSError, ValueError) as error:

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Draw the pictures of README.md: `python .ci/benchmark.py --pictures .github`.
+"""Draw the pictures of README.md, each for light and for dark pages.
 
-A page may show them 360 pixels wide, on white or on black: opaque, narrow, in large type.
+    python .ci/pictures.py .github      about two minutes
+
+It needs requirements.txt, scipy and matplotlib. A page may show the pictures 360 pixels wide.
 """
 import sys
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.transforms import Bbox
 from scipy.cluster import hierarchy
@@ -17,97 +21,146 @@ import elman_min
 
 experiments = import_module("test_elman_min")  # mypy does not follow this import
 
-RED, BLUE, GREEN = "#c0281c", "#1f5fb4", "#1b7f3b"
+THEMES = {
+    "light": {"text": "#1f2328", "line": "#59636e", "red": "#c0281c", "blue": "#1f5fb4",
+              "green": "#1b7f3b"},
+    "dark": {"text": "#f0f6fc", "line": "#9198a1", "red": "#ff7b72", "blue": "#79c0ff",
+             "green": "#56d364"},
+}
 
-def draw_tree(folder: Path) -> None:
-    """Draw Figure 7 of the paper, and count how often word classes are whole subtrees."""
-    groups = {"VERBS": experiments.VERBS, "ANIMATES": experiments.ANIMATE,
-              "INANIMATES": experiments.INANIMATE}
-    groups["NOUNS"] = groups["ANIMATES"] + groups["INANIMATES"]
+# ---- What the pictures show ----
+
+def toy_rows() -> list[list[tuple[str, float]]]:
+    """Return two held-out messages as lists of (word, probability of spam after it)."""
+    fit, held_out = elman_min.split(elman_min.toy_messages())
+    torch.manual_seed(0)
+    vocabulary = elman_min.build_vocabulary(fit)
+    model = elman_min.ElmanRNN(len(vocabulary), 32)
+    elman_min.train(model, vocabulary, fit)
+    rows = []
+    for message in ("dear swap your bike for my lamp bye", "dear swap your lamp for my bike bye"):
+        assert message in set(held_out["message"])
+        probabilities = elman_min.token_probabilities(model, vocabulary, message).tolist()
+        words_only = list(zip(elman_min.tokenize(message), probabilities))[3:]
+        rows.append(words_only)
+    return rows
+
+def tree() -> tuple[Any, list[str]]:
+    """Return the tree of the words and zog, and the names of its leaves.
+
+    Print on how many of ten seeds each word class, without zog, is a whole branch.
+    """
+    groups = {"verbs": experiments.VERBS, "animates": experiments.ANIMATE,
+              "inanimates": experiments.INANIMATE,
+              "nouns": experiments.ANIMATE + experiments.INANIMATE}
     whole: Counter[str] = Counter()
     for seed in range(9, -1, -1):  # the last one is drawn
-        means = experiments.simulate_lexical_classes(seed)["means"]  # (29, 150)
-        tree = hierarchy.linkage(means.numpy(), method="complete", metric="cosine")
-        _, nodes = hierarchy.to_tree(tree, rd=True)
-        subtrees = [{experiments.WORDS[leaf] for leaf in node.pre_order()} for node in nodes]
-        whole.update(name for name in groups if set(groups[name]) in subtrees)
-    print(f"whole subtrees, on how many of ten seeds: {dict(whole)}")
-    figure, axes = plt.subplots(figsize=(3.6, 5.4))
-    leaves = hierarchy.dendrogram(tree, labels=experiments.WORDS, orientation="left", ax=axes,
-                                  color_threshold=0, above_threshold_color="0.35",
-                                  leaf_font_size=10)["ivl"]
-    for name, color in (("VERBS", GREEN), ("ANIMATES", RED), ("INANIMATES", BLUE)):
-        places = [leaves.index(word) for word in groups[name]]
-        for place in places:
-            axes.get_yticklabels()[place].set_color(color)
-        middle = 10 * sum(places) / len(places) + 5  # leaves are 10 apart
-        axes.text(1.33, middle, name, color=color, weight="bold", rotation=90, va="center",
-                  transform=axes.get_yaxis_transform())
-    axes.set_xlabel("cosine distance of\nmean hidden states")
-    axes.spines["left"].set_visible(False)
-    figure.savefig(folder / "tree.png")
+        figures = experiments.simulate_lexical_classes(seed)
+        links = hierarchy.linkage(figures["means"].numpy(), method="complete", metric="cosine")
+        _, nodes = hierarchy.to_tree(links, rd=True)
+        branches = [{experiments.WORDS[leaf] for leaf in node.pre_order()} for node in nodes]
+        whole.update(name for name in groups if set(groups[name]) in branches)
+    print(f"whole branches, on how many of ten seeds: {dict(whole)}")
+    points = torch.cat([figures["means"], figures["zog"][None]])  # (30, 150)
+    links = hierarchy.linkage(points.numpy(), method="complete", metric="cosine")
+    return links, [*experiments.WORDS, "zog"]
 
-def draw_words(folder: Path) -> None:
-    """Draw Figure 6 of the paper: the error is high where a word begins."""
-    figures = experiments.simulate_words(seed=0)
-    text = figures["text"]
-    onsets = figures["places"] == 0
-    codes = {letter: f"{ord(letter) - 96:05b}" for letter in text}
-    bits = experiments.encode(text, codes)                             # (N, 5)
-    chance = (bits - bits.mean(dim=0)).square().mean(dim=1).sqrt()     # (N,)
-    figure, panels = plt.subplots(4, figsize=(3.6, 4.8))
-    first = onsets.tolist().index(True)
-    for axes in panels:
-        axes.axhline(chance.mean(), color="0.4", linestyle="--", linewidth=1)
-        axes.plot(figures["error"][first:first + 16], color="0.8")
-        for x in range(16):
-            axes.text(x, figures["error"][first + x], text[first + x], weight="bold", size=11,
-                      color=RED if onsets[first + x] else "black", ha="center", va="center")
-        axes.set(xlim=(-0.6, 15.6), ylim=(-0.08, 0.8), xticks=[], yticks=[0, 0.4, 0.8])
-        first += 16
-    figure.supylabel("error (RMS)", size=10)
-    axes.set_xlabel("letter by letter; red: a word begins;\ndashed line: chance")
-    figure.savefig(folder / "words.png")
+# ---- Drawing ----
 
-def draw_xor(folder: Path) -> None:
-    """Draw Figure 3 of the paper: only every third bit can be predicted."""
-    errors = experiments.simulate_xor(seed=0)["errors"][2:2990].view(249, 12)
-    rms = errors.square().mean(dim=0).sqrt()
-    figure, axes = plt.subplots(figsize=(3.6, 2.6))
-    axes.axhline(0.5, color="0.4", linestyle="--")
-    axes.plot(range(1, 13), rms, color="0.6", zorder=1)
-    axes.scatter(range(1, 13), rms, color=["black", "black", RED] * 4)
-    axes.set(xlabel="bit; every third (red) is the XOR of\nthe two before; dashed line: chance",
-             ylabel="error (RMS)", xticks=range(1, 13), ylim=(0, 0.65))
-    figure.savefig(folder / "xor.png")
-
-def draw_toy(folder: Path) -> None:
-    """Draw the probability of spam after each word of two toy messages that were held out."""
-    frame, held_out = elman_min.split(elman_min.toy_messages(2000).drop_duplicates("message"))
-    model, vocabulary = elman_min.train(frame)
-    is_twin = held_out["message"].str.fullmatch("dear swap your (boat|pen) for my (boat|pen) ok")
-    twins = held_out[is_twin]
-    texts = []
-    colors = []
-    for message, target in zip(twins["message"], twins["target"]):
-        p = elman_min.token_probabilities(model, vocabulary, message)[3:]
-        tokens = elman_min.tokenize(message)[3:]
-        row = [f"{token}\n{p_t:.2f}" for token, p_t in zip(tokens, p.tolist())]
-        texts.append([*row, "spam" if target == 1 else "ham"])
-        colors.append([*plt.get_cmap("coolwarm")(0.15 + 0.7 * p.numpy()), "white"])
-    figure, axes = plt.subplots(figsize=(3.6, 1.5))
+def draw_toy(rows: list[list[tuple[str, float]]], theme: dict[str, str]) -> plt.Figure:
+    """Draw each word with the probability of spam after it: red for spam, blue for ham."""
+    figure, axes = plt.subplots(figsize=(4.6, 1.1))
     axes.axis("off")
-    axes.set_title("probability of spam after each word, then the truth", size=10)
-    table = axes.table(texts, colors, cellLoc="center", bbox=Bbox.unit())
+    texts = [[f"{word}\n{p:.2f}" for word, p in row] for row in rows]
+    colors = [[plt.get_cmap("coolwarm")(0.15 + 0.7 * p) for _, p in row] for row in rows]
+    table = axes.table(texts, colors, rowLabels=["spam", "ham"], rowColours=["none", "none"],
+                       cellLoc="center", bbox=Bbox.unit())
     table.auto_set_font_size(False)
     table.set_fontsize(10)
-    for cell in table.get_celld().values():
-        cell.set_edgecolor("white")
-    figure.savefig(folder / "toy.png")
+    for (_, column), cell in table.get_celld().items():
+        cell.set_linewidth(0)
+        cell.set_text_props(color=theme["text"] if column < 0 else "black")
+    return figure
 
-def draw_all(folder: Path) -> None:
-    plt.rc("figure", dpi=180)
+def draw_unrolled(theme: dict[str, str]) -> plt.Figure:
+    """Draw three steps of the network: forward in blue, the gradient in red."""
+    figure, axes = plt.subplots(figsize=(4.2, 2.5))
+    axes.set(xlim=(-0.75, 3.05), ylim=(-0.35, 2.45))
+    axes.axis("off")
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": theme[color],
+                                                  "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0})
+
+    for t, x in enumerate((0.0, 1.1, 2.2), start=1):
+        for y, name in ((0, "x"), (1, "h"), (2, "y")):
+            axes.text(x, y, f"${name}_{t}$", ha="center", va="center", size=13,
+                      bbox={"boxstyle": "circle,pad=0.25", "facecolor": "none",
+                            "edgecolor": theme["line"]})
+        arrow((x - 0.06, 0.25), (x - 0.06, 0.75), "blue")
+        arrow((x - 0.06, 1.25), (x - 0.06, 1.75), "blue")
+        arrow((x + 0.06, 1.75), (x + 0.06, 1.25), "red")
+        arrow((x + 0.06, 0.75), (x + 0.06, 0.25), "red")
+        axes.text(x - 0.12, 0.5, "$W_{xh}$", ha="right", va="center", color=theme["blue"])
+        axes.text(x - 0.12, 1.5, "$W_{hy}$", ha="right", va="center", color=theme["blue"])
+    for x in (0.0, 1.1):
+        arrow((x + 0.25, 1.06), (x + 0.85, 1.06), "blue")
+        arrow((x + 0.85, 0.94), (x + 0.25, 0.94), "red")
+        axes.text(x + 0.55, 1.14, "$W_{hh}$", ha="center", va="bottom", color=theme["blue"])
+        axes.text(x + 0.58, 0.86, r"$W_{hh}^T$, $1-h^2$", ha="center", va="top", size=8.5,
+                  color=theme["red"])
+    return figure
+
+def draw_xor(errors: torch.Tensor, theme: dict[str, str]) -> plt.Figure:
+    """Draw Figure 3 of the paper: only every third bit can be predicted."""
+    mean_squares = errors[2:2990].view(249, 12).square().mean(dim=0)
+    figure, axes = plt.subplots(figsize=(4.2, 2.2))
+    axes.axhline(0.5, color=theme["line"], linestyle="--")
+    axes.plot(range(1, 13), mean_squares.sqrt(), color=theme["line"], zorder=1)
+    axes.scatter(range(1, 13), mean_squares.sqrt(),
+                 color=[theme["text"], theme["text"], theme["red"]] * 4)
+    axes.set(xlabel="bit; every third (red) is the XOR of the two before;\n"
+             "dashed line: a guess of one half", ylabel="error (RMS)", xticks=range(1, 13),
+             ylim=(0, 0.65))
+    return figure
+
+def draw_tree(links: Any, words: list[str], theme: dict[str, str]) -> plt.Figure:
+    """Draw Figure 7 of the paper, with the zog of Figure 8."""
+    figure, axes = plt.subplots(figsize=(4.2, 5.6))
+    leaves = hierarchy.dendrogram(links, labels=words, orientation="left", ax=axes,
+                                  color_threshold=0, above_threshold_color=theme["line"],
+                                  leaf_font_size=10)["ivl"]
+    groups = (("VERBS", experiments.VERBS, "green"), ("ANIMATES", experiments.ANIMATE, "red"),
+              ("INANIMATES", experiments.INANIMATE, "blue"))
+    for name, members, color in groups:
+        places = [leaves.index(word) for word in members]
+        for place in places:
+            axes.get_yticklabels()[place].set_color(theme[color])
+        middle = 10 * sum(places) / len(places) + 5  # leaves are 10 apart
+        axes.text(1.3, middle, name, color=theme[color], weight="bold", rotation=90, va="center",
+                  transform=axes.get_yaxis_transform())
+    axes.get_yticklabels()[leaves.index("zog")].set_weight("bold")
+    axes.set_xlabel("cosine distance of mean hidden states")
+    axes.spines["left"].set_visible(False)
+    return figure
+
+def main(folder: Path) -> None:
+    rows = toy_rows()
+    errors = experiments.simulate_xor(seed=0)["errors"]
+    links, words = tree()
+    plt.rc("figure", dpi=200)
     plt.rc("figure.constrained_layout", use=True)
+    plt.rc("savefig", transparent=True)
     plt.rc("axes.spines", top=False, right=False)
-    for draw in (draw_toy, draw_xor, draw_words, draw_tree):
-        draw(folder)
+    for name, theme in THEMES.items():
+        plt.rc("text", color=theme["text"])
+        plt.rc("axes", labelcolor=theme["text"], edgecolor=theme["line"])
+        plt.rc("xtick", color=theme["line"], labelcolor=theme["text"])
+        plt.rc("ytick", color=theme["line"], labelcolor=theme["text"])
+        draw_toy(rows, theme).savefig(folder / f"toy-{name}.png")
+        draw_unrolled(theme).savefig(folder / f"unrolled-{name}.png")
+        draw_xor(errors, theme).savefig(folder / f"xor-{name}.png")
+        draw_tree(links, words, theme).savefig(folder / f"tree-{name}.png")
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
