@@ -14,9 +14,9 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     y_t   (O,)    output: the probability of spam, judged by the first t tokens (O = 1)
     W_xh  (I, H)  input weights; I is the number of tokens in the vocabulary
     W_hh  (H, H)  recurrent weights
-    b_h   (H,)    hidden bias
+    b_h   (H,)    hidden bias, what a hidden unit gets without any input
     W_hy  (H, O)  output weights
-    b_y   (O,)    output bias
+    b_y   (O,)    output bias, what z_t is without any evidence (most messages are ham)
 
 All W and b are learned from labeled messages; together they are called the weights.
 Every step uses the same weights, so a message may have any length. tanh maps into
@@ -25,11 +25,12 @@ token could change the effect of another. sigmoid maps into (0, 1); its argument
 z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L says in one number how wrong the outputs are. The gradient says, for each
-weight, how much L changes when that weight changes; an update moves every weight a
+weight, how fast L changes as that weight changes; an update moves every weight a
 little against its gradient, so that L falls. The chain rule computes the gradient from
 the last step T back to the first, which is called backpropagation through time. Write
-h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, and vectors as rows:
+h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as rows:
 
+    dL/dz_t  = (y_t - target) * a constant          from the loss, see sequence_loss
     dL/dh_t  = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T  h_t is used in z_t and, if t < T, a_{t+1}
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
     dL/dW_hh = sum over t of h_{t-1}^T dL/da_t      W_hh is used at every step
@@ -66,19 +67,19 @@ class ElmanRNN(nn.Module):
 
     `x` is a batch of B sequences of T steps: int64 ids (B, T), or float vectors
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
-    sequences share it; by default 0. Returns the logits (B, T, O) and the states
-    (B, T, H). States can be useful in themselves: in a network that predicts the next
-    word, as Elman's did, words that are used alike get similar states.
+    sequences share it; by default 0. Returns the logits (B, T, O) and states (B, T, H).
+    In a network that predicts the next word, as Elman's did, words that are used alike
+    get similar states.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
-    come after its padding; its last real step is at its length - 1. To continue an
-    unpadded stream, pass hidden=states[:, -1].detach(): the gradient stops there, so that
-    the earlier steps need not be kept in memory.
+    come after its padding; its last real step is at its length - 1. To read a long
+    stream piece by piece, in order and without padding, pass hidden=states[:, -1].detach():
+    the gradient stops there, and the earlier steps need not be kept in memory.
 
     Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1, so
-    with tanh the gradient vanishes more slowly. He treated h_{t-1} as a constant, so no
-    state was trained to keep what later steps need; here the gradient flows to step 1.
+    with tanh the gradient vanishes more slowly. His gradient stopped at h_{t-1}, so no
+    state was trained to keep what later steps need; here it flows back to step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -90,7 +91,7 @@ class ElmanRNN(nn.Module):
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random (symmetry breaking), because hidden units with equal weights get equal gradients
         # and stay equal. Small, to keep the argument of tanh near 0: far from 0 tanh is flat
-        # (saturates). A sum of H random terms grows as the root of H. nn.RNN has the same range.
+        # (saturates). Sums of H random terms grow as root H, hence k. nn.RNN has the same range.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
@@ -105,7 +106,7 @@ class ElmanRNN(nn.Module):
         B, _, H = inputs.shape
         h = inputs.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind, as the gradient of inputs[:, t] would fill a tensor as large as inputs each time.
+        # unbind, as going back through each inputs[:, t] would fill a tensor as large as inputs.
         for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
             h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
@@ -117,20 +118,21 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     """Return the mean binary cross-entropy of a batch of padded messages.
 
     `logits` (B, T, 1); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T.
-    The cross-entropy of a step is -log of the probability of the true class: the more
-    confident a mistake, the more it costs, without limit. The loss of a message is the
-    mean over its steps, and the result the mean over messages, so that long ones count
-    no more than short ones. Only the last step gives the answer, but every step has a
-    loss: the gradient of an early token need not travel from the end and vanish.
+    The cross-entropy of a step is -log of the probability of the true class. Its slope
+    with respect to the logit is y_t - target, so a confident mistake is corrected most;
+    with a squared error hardly, as the sigmoid is flat there. The loss of a message is
+    the mean over its steps, the result the mean over messages: long ones count no more
+    than short ones. Only the last step gives the answer, but every step has a loss, so
+    that the gradient of an early token need not travel from the end and vanish.
 
-    For three classes, pass output_size=3, and change copies of the functions here: the
-    loss to cross_entropy with the same mask, sigmoid to softmax, and the checks for 0 and 1.
+    For three classes, pass output_size=3 and change copies: losses are cross_entropy of
+    logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, and targets may be 0 to 2.
     """
     B, T, _ = logits.shape
     step_targets = targets.reshape(B, 1).expand(B, T).to(logits.dtype)
-    # From logits: a sigmoid can round to exactly 0 or 1, where the loss may be infinite.
+    # From logits: where a sigmoid rounds to exactly 0 or 1, no useful gradient is left.
     losses = nn.functional.binary_cross_entropy_with_logits(
-        logits.reshape(B, T), step_targets, reduction="none")  # (B, T)
+        logits.squeeze(2), step_targets, reduction="none")     # (B, T)
     lengths = lengths.reshape(B)
     step = torch.arange(1, T + 1, device=logits.device)        # (T,)
     mask = step <= lengths[:, None]                            # (B, T), False on padding
@@ -148,7 +150,7 @@ TOKEN = re.compile(rf"""
 """, re.VERBOSE)
 
 def tokenize(message: str) -> list[str]:
-    """Split any text into tokens: three about the message, then words, numbers, symbols.
+    """Split a text into tokens: three about the message, then words, numbers, symbols.
 
     >>> tokenize("Text WIN to 80082")
     ['<length 0>', '<capitals 4>', '<digits 3>', 'text', 'win', 'to', '00000']
@@ -157,8 +159,8 @@ def tokenize(message: str) -> list[str]:
     among the letters in tenths, and the number of digits in groups (0: none, 1: one, 2:
     two or three, 3: four to seven, and so on). They are tokens and not numbers, so that
     each value has its own row of weights, and coarse, so that most values are frequent
-    enough to learn from. They come first (the digits, too, although zeros will show
-    them), so that the network knows them when it reads the words.
+    enough to learn from. They come first (even the digits, which zeros show again), so
+    that the network knows them when it reads the words.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -172,13 +174,13 @@ def tokenize(message: str) -> list[str]:
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         if token[0] != "0":
-            # Most forms of a word are rare: "winners" becomes "winner". Five or eight score alike.
+            # Most word forms are rare: "winners" becomes "winner". Cuts at 5 or 8 score alike.
             token = token[:6]
         tokens.append(token)
     return tokens
 
 class Vocabulary:
-    """Map tokens to ids and back. Every other token has id 0, `<UNK>` (unknown)."""
+    """Map tokens to ids and back. Any token not in it has id 0, `<UNK>` (unknown)."""
 
     def __init__(self, tokens: Iterable[str] = ()):
         self.idx_to_token = list(dict.fromkeys(["<UNK>", *tokens]))  # without repeats
@@ -193,7 +195,7 @@ class Vocabulary:
         return torch.tensor(ids)
 
 def build_vocabulary(frame: pd.DataFrame) -> Vocabulary:
-    """Collect the tokens that occur at least twice in `message`: one example is too few."""
+    """Collect the tokens that occur twice or more: one occurrence teaches too little."""
     counts: Counter[str] = Counter()
     for message in frame["message"]:
         counts.update(tokenize(message))
@@ -204,11 +206,11 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
                    ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return batches (x, targets, lengths) of `batch_size` messages of similar length.
 
-    `x` are ids, int64 (B, T), `targets` (B,) and `lengths` (B,). At each step, one large
+    `x` holds ids, int64 (B, T); `targets` and `lengths` (B,). At each step, one large
     matrix product is faster than B small ones. A tensor is rectangular, so messages are
     padded to the longest of the batch. Padding has id 0, as <UNK> has, which does no
     harm: the network is causal, and sequence_loss gives padding no weight. Sorting by
-    length keeps padding short, but it also keeps a batch the same in every epoch.
+    length keeps padding short, in half the time, though every epoch has the same batches.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"]]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -227,24 +229,24 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
           epochs: int = 18, batch_size: int = 32, learning_rate: float = 6e-3,
           weight_decay: float = 0.2, word_dropout: float = 0.3,
           report: Callable[[int, float], object] = print_epoch) -> None:
-    """Train `model` in place, on its device, with the columns `target` and `message`.
+    """Train `model` in place, on its device, on the columns `target` and `message`.
 
-    `model` can be any causal module that returns logits (B, T, 1) and one more result.
-    An epoch is one pass over all messages; `report(epoch, loss)` is called after each,
-    with the mean loss of its batches. `word_dropout` is the probability that a token
-    becomes <UNK>, so that the network learns to handle unknown words and not to rely on
-    any single token. To train less, pass fewer epochs: an exception in `report` would
-    stop before the small updates at the end. The defaults are from cross-validation on
-    spam.csv (train on four fifths, test on the rest, five times). Raises ValueError
-    unless the targets are 0 and 1, both present.
+    `model` can be any causal module that maps ids (B, T) to logits (B, T, 1) and one
+    more result. An epoch is one pass over all messages; `report(epoch, loss)` is called
+    after each, with the mean loss of its batches. `word_dropout` is the probability that
+    a token becomes <UNK>, so that the network learns to handle unknown words and not to
+    rely on any single word or fact. To train less, pass fewer epochs: the learning rate
+    falls over all of them. The defaults, and 32 hidden units, are from cross-validation
+    on spam.csv (train on four fifths, test on the rest, five times), so that tests on it
+    are slightly optimistic. Raises ValueError unless the targets are 0 and 1, both.
     """
     if set(frame["target"]) != {0, 1}:
-        raise ValueError("the targets must be 0 (ham) and 1 (spam), both present")
+        raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides the gradient of each weight by its usual size, so that all weights move at a
-    # similar speed. AdamW also shrinks every weight a little at each update (weight decay), so
-    # that only weights that many messages need become large.
+    # Adam divides each weight's recent mean gradient by that gradient's usual size, so that all
+    # weights move at a similar speed. AdamW also shrinks every weight a little at each update
+    # (weight decay), so that only weights that many messages need become large.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused is faster
     # The learning rate, the size of the updates, falls to 0: each batch pulls the weights in a
@@ -252,9 +254,9 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
-        model.train()  # turns dropout layers on; ElmanRNN has none
+        model.train()  # turns dropout layers on, if any; `report` may have turned them off
         total = 0.0
-        # Shuffled: sorted, the last updates of each epoch would all be for long messages.
+        # Shuffled, as sorted batches would end every epoch with long messages.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
             dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
@@ -263,7 +265,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # the chain rule, through all operations that led to the loss
-            # In case the gradient explodes: if its norm (length) exceeds 1, scale it to 1.
+            # In case it explodes: if the norm (length) of the gradient exceeds 1, scale it to 1.
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()  # the update
             schedule.step()
@@ -272,7 +274,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
 
 @torch.no_grad()  # nothing is learned, so no gradient is needed
 def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) -> Tensor:
-    """Return the probability of spam after each token, judged by the tokens so far, (T,)."""
+    """Return the probability of spam after each token, given the tokens so far, (T,)."""
     model.eval()  # turns dropout layers off
     ids = vocabulary.encode(message)  # (T,)
     batch = ids[None].to(next(model.parameters()).device)  # (1, T)
@@ -282,10 +284,10 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
 def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -> Tensor:
     """Return the probability that each of N messages is spam, float (N,).
 
-    It is read at the last token, after the whole message. Messages are processed one by
-    one: in a batch, rounding could depend on the others. TypeError for a str or DataFrame.
+    It is read at the last token, after all others. Messages are processed one by one: in
+    a batch, rounding could depend on others. Raises TypeError for a str or a DataFrame.
     """
-    if isinstance(messages, (str, pd.DataFrame)):  # iteration gives letters or column names
+    if isinstance(messages, (str, pd.DataFrame)):  # these give letters or column names
         raise TypeError('pass a list of messages, or frame["message"]')
     last = [token_probabilities(model, vocabulary, message)[-1] for message in messages]
     return torch.tensor(last)
@@ -293,7 +295,7 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
 # ======== Data, metrics, checkpoints, command line: nothing new about networks ========
 
 def toy_messages(n: int = 4000, seed: int = 0) -> pd.DataFrame:
-    """Return `n` requests to swap two things: spam if they ask for the more valuable one.
+    """Return `n` requests to swap two things; to ask for the more valuable one is spam.
 
     Each spam has a ham twin (if `n` is even), with the two things exchanged. They have
     the same words: the network must remember the first thing until it reads the second.
@@ -314,7 +316,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
     The text is UTF-8, else Windows-1252; tab-separated without quotes if its first line
     has a tab, else comma-separated with quotes. The first column is ham or spam, the
-    second the message; others are ignored, even if an unquoted message continues there.
+    second the message; others are ignored, so that a comma can end an unquoted message.
     A first row without ham or spam is the header. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
@@ -322,8 +324,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    first_line, _, _ = text.lstrip().partition("\n")
-    has_tabs = "\t" in first_line
+    has_tabs = "\t" in text.lstrip().partition("\n")[0]  # in the first line
     try:
         table = pd.read_csv(
             io.StringIO(text), header=None, dtype=str, sep="\t" if has_tabs else ",",
@@ -336,7 +337,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
             raise ValueError(f"row {others.index[0] + 1} begins with {others.iloc[0][:20]!r}, "
                              "not with ham or spam")
         if table.shape[1] < 2 or not labeled.any():
-            raise ValueError(f"needs a column of ham and spam and a column of messages; found "
+            raise ValueError("needs a column of ham and spam and a column of messages; found "
                              f"{table.shape[1]} columns and {labeled.sum()} rows of ham or spam")
     except ValueError as error:
         raise ValueError(f"{str(path)!r}: {str(error).strip()}") from error
@@ -344,12 +345,12 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     return frame[labeled].reset_index(drop=True)
 
 def split(frame: pd.DataFrame, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split the distinct messages into (train, test), with about a fifth in test.
+    """Split the distinct messages (the first of equal ones) into (train, test).
 
     A network can memorize the messages it trains on, so only others show what it has
-    learned. A hash of the message decides, not a random number, so that `test` finds the
-    same messages again, whatever the order of the rows. `fold`, from 0 to 4, chooses
-    the fifth; to split `train` again, use another, as the same fifth is gone from it.
+    learned. A hash of the message decides, not a random number: so `test` finds the same
+    messages again, whatever the order of the rows. `fold`, from 0 to 4, chooses about
+    a fifth to test on; to split `train` again, use another, which is still in it.
     """
     distinct = frame.drop_duplicates("message")
     data = distinct["message"].str.encode("utf-8", "replace")  # lone surrogates have no UTF-8
@@ -361,9 +362,9 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     """Return classification metrics for N probabilities of spam and N targets, 0 or 1.
 
     Both can be lists, arrays, Series or tensors, in the same order. A message counts as
-    spam above .5. `mcc`, the correlation of predictions and targets (Matthews), is 0 if
-    all get the same class, where accuracy can be high. 0 / 0 is 0 here. Raises ValueError
-    for unequal lengths and for other values, such as logits.
+    spam above .5; for another threshold, pass `probability > threshold`. `mcc` (Matthews
+    correlation) is 0 if all are put in one class, where accuracy can be high. 0 / 0 is 0
+    here. Raises ValueError for unequal lengths and for other values, such as logits.
     """
     counts: Counter[tuple[bool, bool]] = Counter()
     for p, y in zip(probability, target, strict=True):
@@ -388,7 +389,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
     """Write a checkpoint: the weights of an ElmanRNN and its tokens.
 
-    It is written under another name, then renamed: an interrupted run leaves the old one
+    It is written under another name and renamed: an interrupted run leaves the old one
     whole. Raises OSError, or TypeError for what `load` could not rebuild.
     """
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
@@ -402,13 +403,13 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[ElmanRNN
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
     data = Path(path).read_bytes()
     try:
-        # weights_only, so that no code that the file contains is run.
+        # weights_only, so that loading cannot run code from the file
         checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         vocabulary = Vocabulary(checkpoint["tokens"])
         hidden_size, output_size = checkpoint["weights"]["W_hy"].shape
         model = ElmanRNN(len(vocabulary), hidden_size, output_size)
         model.load_state_dict(checkpoint["weights"])
-    except Exception as error:  # an arbitrary file can cause errors of many types
+    except Exception as error:  # an arbitrary file can raise almost any error
         raise ValueError(f"{str(path)!r} is not a checkpoint of this program") from error
     return model.to(device), vocabulary
 
@@ -419,7 +420,7 @@ def train_or_test(command: str, file: str | None, path: str, device: str) -> Non
     print(f"{len(frame):,} messages, {frame['target'].sum():,} of them spam; "
           f"{len(fit):,} distinct ones to train, {len(held_out):,} to test")
     if held_out.empty:
-        raise ValueError("too few messages to hold out some for the test")
+        raise ValueError("too few messages to hold any out for testing")
     if command == "train":
         # On the same machine, with the same versions, the same seed gives the same weights.
         torch.manual_seed(0)
@@ -438,13 +439,12 @@ def show_prediction(text: str, path: str, device: str) -> None:
     model, vocabulary = load(path, device)
     probabilities = token_probabilities(model, vocabulary, text).tolist()
     for token, p in zip(tokenize(text), probabilities):
-        bar = "#" * round(20 * p)
-        print(f"{p:.2f} {bar:20} {token!r}")
+        print(f"{p:.2f} {'#' * round(20 * p):20} {token!r}")
     last = probabilities[-1]
     print(f"{'spam' if last > 0.5 else 'ham'} (P(spam) = {last:.4f})")
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line. On an error, print what is wrong and exit with a nonzero status."""
+    """Run the command line. A user's mistake ends with a message and a nonzero status."""
     torch.set_num_threads(1)  # the matrices are so small that more threads are slower
     device = str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     parser = argparse.ArgumentParser(description="Train, test and use a spam filter.")
@@ -453,7 +453,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", help="checkpoint (default: elman_min.pt; for the toy: toy.pt)")
     parser.add_argument("--device", default=device, choices=sorted({"cpu", device}),
                         help="default: %(default)s")
-    args = parser.parse_intermixed_args(argv)  # parse_args rejects an option before a text
+    args = parser.parse_intermixed_args(argv)  # or an option before the text may fail
     if args.command == "predict" and args.input is None:
         parser.error("predict needs a text")
     path = args.model or ("toy.pt" if args.input is None else "elman_min.pt")
@@ -471,5 +471,5 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"elman_min.py: {error}")
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # on ASCII terminals
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # for characters the terminal lacks
     main()
