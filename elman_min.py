@@ -217,7 +217,7 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
     targets = torch.tensor(frame["target"].tolist())
     batches = []
     for rows in lengths.argsort(stable=True).split(batch_size):  # (B,)
-        chosen = [encoded[row] for row in rows.tolist()]
+        chosen = [encoded[row] for row in rows]
         x = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
         batches.append((x, targets[rows], lengths[rows]))
     return batches
@@ -279,7 +279,8 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
     ids = vocabulary.encode(message)  # (T,)
     batch = ids[None].to(next(model.parameters()).device)  # (1, T)
     logits, _ = model(batch)  # (1, T, 1)
-    return torch.sigmoid(logits).reshape(len(ids)).cpu()
+    probabilities = torch.sigmoid(logits).cpu()
+    return probabilities.reshape(len(ids))
 
 def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -> Tensor:
     """Return the probability that each of N messages is spam, float (N,).
@@ -324,7 +325,8 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    has_tabs = "\t" in text.lstrip().partition("\n")[0]  # in the first line
+    first_line, _, _ = text.lstrip().partition("\n")
+    has_tabs = "\t" in first_line
     try:
         table = pd.read_csv(
             io.StringIO(text), header=None, dtype=str, sep="\t" if has_tabs else ",",
@@ -340,7 +342,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
             raise ValueError("needs a column of ham and spam and a column of messages; found "
                              f"{table.shape[1]} columns and {labeled.sum()} rows of ham or spam")
     except ValueError as error:
-        raise ValueError(f"{str(path)!r}: {str(error).strip()}") from error
+        raise ValueError(f"{path!r}: {str(error).strip()}") from error
     frame = pd.DataFrame({"target": (labels == "spam").astype(int), "message": table[1]})
     return frame[labeled].reset_index(drop=True)
 
@@ -387,13 +389,10 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     }
 
 def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
-    """Write a checkpoint: the weights of an ElmanRNN and its tokens.
-
-    It is written under another name and renamed: an interrupted run leaves the old one
-    whole. Raises OSError, or TypeError for what `load` could not rebuild.
-    """
+    """Write a checkpoint. Raises OSError, or TypeError for what `load` could not rebuild."""
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
+    # Under another name, then renamed, so that an interrupted run leaves the old file whole.
     temporary = Path(f"{path}.tmp")
     with temporary.open("wb") as file:  # given a path, torch.save raises another error
         torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
@@ -410,7 +409,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[ElmanRNN
         model = ElmanRNN(len(vocabulary), hidden_size, output_size)
         model.load_state_dict(checkpoint["weights"])
     except Exception as error:  # an arbitrary file can raise almost any error
-        raise ValueError(f"{str(path)!r} is not a checkpoint of this program") from error
+        raise ValueError(f"{path!r} is not a checkpoint of this program") from error
     return model.to(device), vocabulary
 
 # ---- Command line ----
@@ -439,7 +438,8 @@ def show_prediction(text: str, path: str, device: str) -> None:
     model, vocabulary = load(path, device)
     probabilities = token_probabilities(model, vocabulary, text).tolist()
     for token, p in zip(tokenize(text), probabilities):
-        print(f"{p:.2f} {'#' * round(20 * p):20} {token!r}")
+        bar = "#" * round(20 * p)
+        print(f"{p:.2f} {bar:20} {token!r}")
     last = probabilities[-1]
     print(f"{'spam' if last > 0.5 else 'ham'} (P(spam) = {last:.4f})")
 

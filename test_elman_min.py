@@ -836,7 +836,7 @@ def test_load_refuses_what_save_does_not_write(tmp_path, monkeypatch, change):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     weights = ElmanRNN(1, 1).state_dict()
     torch.save({"weights": weights, "tokens": ["<UNK>"], **change}, tmp_path / "m.pt")
-    with pytest.raises(ValueError, match=r"m\.pt' is not a checkpoint"):
+    with pytest.raises(ValueError, match=r"m\.pt.* is not a checkpoint"):
         load(tmp_path / "m.pt")
 
 # ---- Command line ----
