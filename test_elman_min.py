@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What elman_min.py promises, checked on generated inputs and on examples.
 
-Read the chapters Network and Elman's experiments after elman_min.py. The name or the
-docstring of a test says what it promises. A test with @given runs on 25 inputs that
-hypothesis draws. `python -m pytest -s -k simulation` prints the figures of Elman's
-experiments.
-
-Shapes: batch size B, steps T, input size I, hidden size H, output size O.
+The name or the docstring of a test says what it promises. A test with @given runs on
+25 inputs that hypothesis draws. `python -m pytest -s -k simulation` prints the figures
+of Elman's experiments. Shapes are named as in elman_min.py.
 """
-import doctest
 import inspect
 import random
 import re
-import runpy
 import sys
 from pathlib import Path
 
@@ -50,20 +45,20 @@ seeds = st.integers(0, 2**32 - 1)
 
 # ---- Network ----
 @st.composite
-def networks(draw, output_sizes=sizes):
+def networks(draw):
     """Draw a network and inputs x (B, T, I), both in float64. This seeds torch, too."""
     torch.manual_seed(draw(seeds))
-    model = ElmanRNN(draw(sizes), draw(sizes), draw(output_sizes)).double()
-    input_size = len(model.W_xh)
+    input_size = draw(sizes)
+    model = ElmanRNN(input_size, draw(sizes)).double()
     x = torch.randn(draw(sizes), draw(sizes), input_size, dtype=torch.double)
     return model, x
-
-single_output = networks(st.just(1))
 
 def random_labels(x):
     """Return random targets, as bytes, and lengths, both (B,), for inputs x (B, T, I)."""
     B, T, _ = x.shape
-    return torch.randint(2, (B,), dtype=torch.uint8), torch.randint(1, T + 1, (B,))
+    targets = torch.randint(2, (B,), dtype=torch.uint8)
+    lengths = torch.randint(1, T + 1, (B,))
+    return targets, lengths
 
 @given(sizes, sizes, sizes, sizes, sizes)
 def test_shapes(B, T, I, H, O):
@@ -126,10 +121,8 @@ def bptt(model, x, targets, lengths):
         dL/dh_t = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T
     a_t is used in h_t only, and the derivative of tanh(a) is 1 - tanh(a)^2:
         dL/da_t = dL/dh_t * (1 - h_t^2)       (elementwise)
-    So dL/da_t needs dL/da_{t+1}: the loop runs from the last step back to the first. Each
-    step multiplies what a later loss sends back by W_hh^T and 1 - h^2 <= 1. This vanishes if
-    all singular values of W_hh are below 1, and may explode if one is above 1. All steps
-    and messages share the weights, whose gradients are sums over both:
+    So dL/da_t needs dL/da_{t+1}: the loop runs from the last step back to the first. All
+    steps and messages share the weights, whose gradients are sums over both:
         dL/dW_xh = sum x_t^T dL/da_t          dL/dW_hy = sum h_t^T dL/dz_t
         dL/dW_hh = sum h_{t-1}^T dL/da_t      dL/db_y  = sum dL/dz_t
         dL/db_h  = sum dL/da_t
@@ -155,7 +148,7 @@ def bptt(model, x, targets, lengths):
         gradient["b_y"] += dz.sum(0)
     return gradient
 
-@given(single_output)
+@given(networks())
 def test_bptt_by_hand_matches_autograd(case):
     """Backpropagation through time by hand gives autograd's gradient of every parameter."""
     model, x = case
@@ -184,16 +177,8 @@ def test_hidden_state_carries_over(case):
     _, second = model(x + 1, first[:, -1])
     _, whole = model(twice)
     torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
-
-def test_initial_state_of_one_sequence_serves_all():
-    """h_0 is (B, H) or (H,); the shape (1, B, H), which nn.RNN takes, is refused."""
-    model = ElmanRNN(2, 3)
-    x = torch.randn(4, 5, 2)
-    shared, _ = model(x, torch.ones(3))
-    repeated, _ = model(x, torch.ones(4, 3))
-    assert torch.equal(shared, repeated)
-    with pytest.raises(RuntimeError, match="expand"):
-        model(x, torch.ones(1, 4, 3))
+    with pytest.raises(RuntimeError, match="expand"):  # (1, B, H), as nn.RNN takes it
+        model(x, first[None, :, -1])
 
 @given(networks())
 def test_is_causal(case):
@@ -220,7 +205,8 @@ def test_gradient_vanishes_geometrically(seed, r):
     logits, _ = model(x)
     logits[0, -1, 0].backward()
     norms = x.grad[0].norm(dim=1)                                       # (T,)
-    assert (norms[:-1] <= r * norms[1:] * (1 + 1e-9)).all()             # 1e-9 for rounding
+    limits = r * norms[1:] + 1e-12                                      # 1e-12 for rounding
+    assert (norms[:-1] <= limits).all()
     assert norms[0] > 0
 
 def test_initial_weights_fill_their_range():
@@ -229,7 +215,7 @@ def test_initial_weights_fill_their_range():
     assert weights.min().item() == pytest.approx(-0.2, abs=0.01)
     assert weights.max().item() == pytest.approx(0.2, abs=0.01)
 
-@given(single_output)
+@given(networks())
 def test_loss_is_the_mean_of_minus_log_probability(case):
     """It is averaged over the steps up to the length, then over messages; (B, 1) works, too."""
     model, x = case
@@ -243,6 +229,8 @@ def test_loss_is_the_mean_of_minus_log_probability(case):
     expected = torch.stack(losses).mean()
     result = sequence_loss(logits, targets[:, None], lengths[:, None])
     torch.testing.assert_close(result, expected)
+    with pytest.raises(ValueError, match="size"):  # three outputs
+        sequence_loss(logits.expand(-1, -1, 3), targets, lengths)
 
 def test_loss_stays_finite_where_sigmoid_saturates():
     """For a very wrong logit the loss is |logit|, and its gradient is still -1 for spam."""
@@ -251,10 +239,6 @@ def test_loss_stays_finite_where_sigmoid_saturates():
     loss.backward()
     assert loss == 1e30
     assert logit.grad == -1
-
-def test_loss_refuses_three_outputs():
-    with pytest.raises(ValueError, match="size"):
-        sequence_loss(torch.ones(2, 4, 3), torch.ones(2), torch.ones(2))
 
 def test_class_works_on_its_own():
     """A copy of the class needs `import torch` and `from torch import Tensor, nn` only."""
@@ -267,24 +251,22 @@ def test_class_works_on_its_own():
 # ---- Elman's experiments ----
 # The four simulations of the paper. Each network reads a stream and predicts what comes next.
 # What differs from the paper, whose learning rates are not printed:
-#
 #                       Elman                          here
-# hidden units          sigmoid, from 0 to 1           tanh, from -1 to 1
-# initial state         .5                             0
+# hidden units          sigmoid, starting at .5        tanh, starting at 0
 # loss                  squared error                  binary cross-entropy of each output
 # updates               back propagation               Adam, with a rate that falls to 0
 # gradient goes back    1 step                         3 (XOR), 10, 5 and 3 steps
 # hidden units in XOR   2                              3 (with 2, four of twelve seeds failed)
 # passes                600, 200, 10 and 6             60, 20, 20 and 6
-#
+# error                 "sum squared" in the text,     root mean square over vectors and bits,
+#                       "RMS" under the figures        in the fourth sum of squares over bits
 # In the tables "figure only" means that the paper draws the number but does not print it.
 
 def learn(model, stream, pieces, steps, passes, learning_rate=0.01):
     """Train `model` to predict each vector of `stream` (N, I) from the vectors before it.
 
-    The stream is cut into `pieces` of equal length that are read in parallel. The
-    weights are updated after every `steps` vectors. The state is carried over an
-    update, but the gradient stops there.
+    The stream is cut into equal `pieces` that are read in parallel. After every `steps`
+    vectors the weights are updated; the state is carried on, but the gradient stops.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, passes)
@@ -292,17 +274,16 @@ def learn(model, stream, pieces, steps, passes, learning_rate=0.01):
     used = updates * pieces * steps
     inputs = stream[:used].view(pieces, updates * steps, -1)         # (pieces, length, I)
     targets = stream[1:used + 1].view(pieces, updates * steps, -1)   # (pieces, length, I)
-    hidden = None
     for _ in range(passes):
-        for x, target in zip(inputs.split(steps, dim=1), targets.split(steps, dim=1)):
+        hidden = None
+        chunks = zip(inputs.split(steps, dim=1), targets.split(steps, dim=1))
+        for x, target in chunks:
             logits, states = model(x, hidden)
             loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             hidden = states[:, -1].detach()
-        # A piece continues the piece before it, and the first piece the last one.
-        hidden = hidden.roll(1, dims=0)
         schedule.step()
 
 @torch.no_grad()
@@ -343,75 +324,57 @@ def simulate_xor(seed):
 
     Only every third bit follows the rule, the XOR of the two before it. A network that
     always uses the rule is right two times in three, so it does best to predict it with
-    probability 2/3: the RMS error is then 0.33 at every third bit and 0.53 at the
-    others. The paper calls its error sum squared in the text and root mean squared
-    under the figure.
+    probability 2/3: the error is then 0.33 at every third bit and 0.53 at the others.
     """
     triples = ["000", "011", "101", "110"]             # two bits and their XOR
     places, predicted, bits = predict_text(seed, triples, 1000, {"0": "0", "1": "1"}, 3,
                                            pieces=30, steps=3, passes=60, learning_rate=0.03)
     errors = predicted - bits                          # (2999, 1)
     xor = bits[:-2] != bits[1:-1]
-    agrees = (predicted[2:] > 0.5) == xor
-    elsewhere = agrees[places[2:] < 2]
-    return {
-        "errors": errors,
-        "third": rms(errors[places == 2]),
-        "others": rms(errors[places < 2]),
-        "agreement": elsewhere.float().mean(),
-    }
+    predicts_xor = (predicted[2:] > 0.5) == xor
+    elsewhere = predicts_xor[places[2:] < 2]
+    third, others = rms(errors[places == 2]), rms(errors[places < 2])
+    return errors, third, others, elsewhere.float().mean()
 
 def test_simulation_xor():
     """The error falls at every third bit; elsewhere the network predicts the XOR, too."""
-    figures = simulate_xor(seed=0)
+    _, third, others, agreement = simulate_xor(seed=0)
     print("\nExclusive-Or, Figure 3                        Elman        here")
-    print(f"RMS error at every third bit                  figure only  {figures['third']:.2f}")
-    print(f"  at the other bits                           figure only  {figures['others']:.2f}")
-    assert figures["third"] < 0.4
-    assert figures["others"] > 0.45
-    assert figures["agreement"] > 0.85
+    print(f"error at every third bit                      figure only  {third:.2f}")
+    print(f"  at the other bits                           figure only  {others:.2f}")
+    assert third < 0.4
+    assert others > 0.45
+    assert agreement > 0.85
 
 # Table 1: Consonant, Vowel, Interrupted, High, Back, Voiced.
 FEATURES = {"b": "101001", "d": "101101", "g": "101011",
             "a": "010011", "i": "010101", "u": "010111"}
 
 def simulate_letters(seed):
-    """Predict the next letter (section "Structure in Letter Sequences", Figures 4 and 5).
-
-    The paper calls its error sum squared in the text and root mean squared under the
-    figures; here the mean is over the bits, too.
-    """
+    """Predict the next letter (section "Structure in Letter Sequences", Figures 4 and 5)."""
     places, predicted, bits = predict_text(seed, ["ba", "dii", "guuu"], 1000, FEATURES, 20,
                                            pieces=20, steps=10, passes=20)
     errors = predicted - bits                          # (N, 6)
-    consonants = errors[places == 0]
-    return {
-        "vowels": rms(errors[places > 0]),
-        "consonants": rms(consonants),
-        "Consonant": rms(consonants[:, 0]),
-        "High": rms(consonants[:, 3]),
-    }
+    vowels, consonants = errors[places > 0], errors[places == 0]
+    return rms(vowels), rms(consonants), rms(consonants[:, 0]), rms(consonants[:, 3])
 
 def test_simulation_letters():
     """Vowels are predicted, and that a consonant comes, but not which (its bit High)."""
-    figures = simulate_letters(seed=0)
+    vowels, consonants, bit_consonant, bit_high = simulate_letters(seed=0)
     print("\nLetters, Figures 4 and 5                      Elman        here")
-    print(f"RMS error at vowels                           figure only  {figures['vowels']:.2f}")
-    print(f"  at consonants                               figure only  "
-          f"{figures['consonants']:.2f}")
-    assert figures["vowels"] < 0.1
-    assert figures["consonants"] > 0.2
-    assert figures["Consonant"] < 0.15
-    assert figures["High"] > 0.35
+    print(f"error at vowels                               figure only  {vowels:.2f}")
+    print(f"  at consonants                               figure only  {consonants:.2f}")
+    assert vowels < 0.1
+    assert consonants > 0.2
+    assert bit_consonant < 0.15
+    assert bit_high > 0.35
 
 def simulate_words(seed):
     """Predict the next letter, without spaces (section "Discovering the Notion 'Word'").
 
-    The paper does not list its 15 words: Figure 6 shows fourteen, "together" is made
-    up. Nor does it print the rules of its 200 sentences: here 1,270 words, as many as
-    they had, are drawn at random. It calls the codes of the letters random, but those
-    in Table 2 are the numbers of the letters in the alphabet, and so are ours. As in
-    Figure 6, the error is high again at the y of "they".
+    Figure 6 shows fourteen of the paper's 15 words; "together" is made up. Its 200
+    sentences are not printed: here as many words, 1,270, are drawn at random. It calls
+    the codes of the letters random, but in Table 2, as here, they number the alphabet.
     """
     words = "many years ago a boy and girl lived by the sea they played happily together".split()
     codes = {letter: f"{ord(letter) - 96:05b}" for letter in "".join(words)}   # a is 00001
@@ -419,23 +382,18 @@ def simulate_words(seed):
                                            pieces=10, steps=5, passes=20)
     error = (predicted - bits).square().mean(dim=1).sqrt()   # (N,)
     onsets = error[places == 0]
-    others = error[places > 0]
     # The AUC is how often the error at an onset is higher than at another letter.
-    higher = onsets[:, None] > others
-    return {
-        "first": onsets.mean(),
-        "second": error[places == 1].mean(),
-        "auc": higher.float().mean(),
-    }
+    higher = onsets[:, None] > error[places > 0]
+    return onsets.mean(), error[places == 1].mean(), higher.float().mean()
 
 def test_simulation_words():
     """The error is high at the first letter of a word and falls along it."""
-    figures = simulate_words(seed=0)
+    first, second, auc = simulate_words(seed=0)
     print("\nWords, Figure 6                               Elman        here")
-    print(f"RMS error at the first letter of a word       figure only  {figures['first']:.2f}")
-    print(f"  at the second letter                        figure only  {figures['second']:.2f}")
-    assert figures["first"] > figures["second"]
-    assert figures["auc"] > 0.9
+    print(f"error at the first letter of a word           figure only  {first:.2f}")
+    print(f"  at the second letter                        figure only  {second:.2f}")
+    assert first > second
+    assert auc > 0.9
 
 ANIMATE = "man woman boy girl cat mouse dog dragon monster lion".split()
 INANIMATE = "book rock car glass plate cookie bread sandwich".split()
@@ -453,11 +411,7 @@ TEMPLATES = """HUM EAT FOOD, HUM PERCEPT INANIM, HUM DESTROY FRAG, HUM INTRAN, H
     INANIM AGPAT, AGRESS DESTROY FRAG, AGRESS EAT HUM, AGRESS EAT ANIM, AGRESS EAT FOOD"""
 
 def sentence_stream(seed):
-    """Return the words of 10,000 sentences as ids (N,), and the beginning at each word.
-
-    The beginning is a tuple of the words of the sentence up to this one. What follows
-    a whole sentence is the first word of the next one.
-    """
+    """Return the words of 10,000 sentences as ids (N,), and the sentence up to each of them."""
     generator = random.Random(seed)
     ids = []
     beginnings = []
@@ -494,15 +448,13 @@ def alike(means):
 def simulate_lexical_classes(seed):
     """Predict the next word (section "Discovering Lexical Classes from Word Order").
 
-    As in the paper, there are 10,000 sentences, 150 hidden units and 6 passes, and the
-    likelihoods are counted over the training sentences with the same beginning. Table 3
-    prints at most two words of each class. The others are in Figure 7, and their
-    classes are our reading. They are narrow: monsters are not in ANIM, food and glass
-    are not in INANIM. The paper announces 13 classes and 15 templates but lists 12 and
-    16. It calls its errors root mean squared, but they are sums of squares over the
-    outputs: they come to 1.0 when all outputs are off. Mean states can be alike without
-    learning (footnote 6), so they are compared before training, too. After training,
-    zog takes the place of man.
+    As in the paper, there are 10,000 sentences, and the likelihoods are counted over the
+    training sentences with the same beginning. Table 3 prints at most two words of each
+    class; the others are from Figure 7, and their classes are our reading, a narrow one:
+    monsters are not in ANIM, food and glass are not in INANIM. Its errors must be sums
+    of squares, as they come to 1.0 when all outputs are off. Mean states can be alike
+    without learning (footnote 6), so they are compared before training, too. After
+    training, zog takes the place of man.
     """
     ids, beginnings = sentence_stream(seed)
     stream = torch.eye(31)[ids]                        # (N, 31), one-hot
@@ -510,7 +462,7 @@ def simulate_lexical_classes(seed):
     torch.manual_seed(seed)
     model = ElmanRNN(31, 150, 31)
     _, untrained = predict_next(model, stream)
-    learn(model, stream, pieces=20, steps=3, passes=6, learning_rate=0.001)
+    learn(model, stream, pieces=10, steps=3, passes=6, learning_rate=0.001)
     predicted, states = predict_next(model, stream)
     means = mean_states(states, words)
     likelihood = likelihoods(beginnings[:-1], following)
@@ -553,9 +505,7 @@ def test_simulation_lexical_classes():
     assert set(figures["near zog"]) <= set(ANIMATE)
 
 # ---- Text ----
-texts = st.text(max_size=60) | st.just("no Unicode: \ud800")  # a lone surrogate
-
-@given(texts)
+@given(st.text(max_size=60) | st.just("no Unicode: \ud800"))  # a lone surrogate
 def test_tokenize_takes_any_text(message):
     """Any text gives three tokens about the message, then words without white space."""
     first, second, third, *words = tokenize(message)
@@ -567,7 +517,6 @@ def test_tokenize_takes_any_text(message):
     ("Winners winner -----------", "winner winner ------"),
     ("call09061701461 ٣", "call 00000000000 0"),
     ("“Don’t…”", "“ don ’ t …”"),
-    ("नमस्ते दुनिया", "नमस्ते दुनिया"),
     ("Привет, cafe\u0301 นี้", "привет , café นี้"),
     ("win大奖now 人々のカーブ 9", "win 大 奖 now 人 々 の カ ー ブ 0"),
 ])
@@ -576,7 +525,6 @@ def test_words_and_symbols(message, words):
     assert tokenize(message)[3:] == words.split()
 
 @pytest.mark.parametrize("message, about", [
-    ("", "<length 0> <capitals 0> <digits 0>"),
     ("x" * 24, "<length 0> <capitals 0> <digits 0>"),
     ("x" * 25, "<length 1> <capitals 0> <digits 0>"),
     ("CALL me", "<length 0> <capitals 6> <digits 0>"),
@@ -587,17 +535,9 @@ def test_tokens_about_the_message(message, about):
     """Length in steps of 25, capitals in tenths of the letters, digits in powers of two."""
     assert " ".join(tokenize(message)[:3]) == about
 
-def test_docstrings_show_what_the_code_returns():
-    assert doctest.testmod(elman_min) == (0, 1)  # failures, examples
-
-def test_vocabulary_numbers_tokens_once():
-    """Repeats, and <UNK> itself, get no second id."""
-    vocabulary = Vocabulary(["one", "<UNK>", "two", "one"])
-    assert vocabulary.idx_to_token == ["<UNK>", "one", "two"]
-    assert len(vocabulary) == 3
-
-def test_build_vocabulary():
-    """Tokens that occur twice have ids of their own, all others have id 0."""
+def test_vocabulary():
+    """Tokens that occur twice have one id of their own, all others have id 0."""
+    assert Vocabulary(["one", "<UNK>", "two", "one"]).idx_to_token == ["<UNK>", "one", "two"]
     vocabulary = build_vocabulary(pd.DataFrame({"message": ["win it", "WIN now", "now i win"]}))
     about = ["<length 0>", "<capitals 0>", "<digits 0>"]
     assert vocabulary.idx_to_token == ["<UNK>", *about, "win", "now"]
@@ -605,14 +545,17 @@ def test_build_vocabulary():
 
 # ---- Training and prediction ----
 HAM = "i will be at home, see you tonight"
-CHAT = pd.DataFrame({"target": [1, 0, 0] * 10, "message": [f"call me at {i}" for i in range(30)]})
+
+def table(targets, messages):
+    return pd.DataFrame({"target": targets, "message": messages})
+
+CHAT = table([1, 0, 0] * 10, [f"call me at {i}" for i in range(30)])
 
 def test_padded_batches():
     """Messages are sorted by length; a batch is padded with 0 to its longest one."""
-    frame = pd.DataFrame({"target": [0, 1, 1], "message": ["a b", "a", "a b b"]})
+    frame = table([0, 1, 1], ["a b", "a", "a b b"])
     batches = padded_batches(frame, Vocabulary(tokenize("a b")), batch_size=2)
     x, targets, lengths = batches[0]
-    assert len(batches) == 2
     assert x.tolist() == [[1, 2, 3, 4, 0], [1, 2, 3, 4, 5]]
     assert targets.tolist() == [1, 0]
     assert lengths.tolist() == [4, 5]
@@ -629,7 +572,7 @@ def test_mean_losses_are_reported():
     assert reports == [(1, loss), (2, loss)]
 
 def test_batches_come_in_another_order_in_each_epoch():
-    frame = pd.DataFrame({"target": [0, 1] * 5, "message": ["a " * i for i in range(10)]})
+    frame = table([0, 1] * 5, ["a " * i for i in range(10)])
     lengths = []
     model = ElmanRNN(1, 1)
     model.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
@@ -639,7 +582,7 @@ def test_batches_come_in_another_order_in_each_epoch():
 @pytest.mark.parametrize("word_dropout", [0.0, 1.0])
 def test_word_dropout_trains_unk_in_place_of_tokens(word_dropout):
     """With a dropout of 1 only <UNK> learns, with 0 every token that is in the messages."""
-    frame = pd.DataFrame({"target": [0, 1], "message": ["good day to you", "to day good you"]})
+    frame = table([0, 1], ["good day to you", "to day good you"])
     vocabulary = build_vocabulary(frame)
     model = ElmanRNN(len(vocabulary), 2)
     before = model.W_xh.detach().clone()
@@ -691,7 +634,7 @@ def test_inputs_go_to_the_device_of_the_model():
 
 @pytest.mark.parametrize("targets", [[0, 0], [1, 2], ["ham", "spam"]])
 def test_train_refuses_other_targets(targets):
-    frame = pd.DataFrame({"target": targets, "message": HAM})
+    frame = table(targets, HAM)
     with pytest.raises(ValueError, match="both ham"):
         train(ElmanRNN(1, 1), Vocabulary(), frame)
 
@@ -705,28 +648,22 @@ def test_predict_reads_each_message_at_its_last_token():
     steps = token_probabilities(model, vocabulary, HAM)
     torch.testing.assert_close(steps, torch.sigmoid(logits[0, :, 0]).detach())
     assert probability[1] == steps[-1]
-
-@pytest.mark.parametrize("messages", [HAM, CHAT], ids=["text", "frame"])
-def test_predict_refuses_what_iterates_wrongly(messages):
     with pytest.raises(TypeError, match="list of messages"):
-        predict(ElmanRNN(1, 1), Vocabulary(), messages)
+        predict(model, vocabulary, HAM)
 
 # ---- Data ----
 def test_toy_messages_are_twins():
     """Spam asks for the more valuable thing; its ham twin has the same words in another order."""
     frame = toy_messages(100)
     bags = [sorted(message.split()) for message in frame["message"]]
-    assert frame["message"][0] == "dear swap your watch for my pen ok"
     assert frame["target"].tolist() == [1, 0] * 50
     assert bags[::2] == bags[1::2]
-    assert set(frame["message"][::2]).isdisjoint(frame["message"][1::2])
 
 GOOD_FILES = {  # name of the case: bytes of the file, its first message, its second, spam
     "header": (b"v1,v2,,\r\nham,hi you,,\r\nspam,now,x,\r\n", "hi you", "now"),
     "no header": (b'Ham,"hi, you"\n SPAM ,now\n', "hi, you", "now"),
     "tabs": (b'\nham\t"hi, you\nspam\tnow "now"\n', '"hi, you', 'now "now"'),
-    "labels in a message": (b'ham,"a\nham, eggs\nspam"\nspam,\n', "a\nham, eggs\nspam", ""),
-    "missing values": (b"ham,NA\nspam,nan\n", "NA", "nan"),
+    "labels in a message": (b'ham,"a\nham, eggs\nspam"\nspam,NA\n', "a\nham, eggs\nspam", "NA"),
     "UTF-8": ("ham,£5\nspam,大奖\n".encode(), "£5", "大奖"),
     "byte order mark": ("ham,£5\nspam,now\n".encode("utf-8-sig"), "£5", "now"),
     "Windows-1252": (b"ham,\x93hi\x94\nspam,\x80\x81\n", "“hi”", "€\ufffd"),
@@ -736,8 +673,7 @@ GOOD_FILES = {  # name of the case: bytes of the file, its first message, its se
 def test_file_is_read(tmp_path, data, ham, spam):
     path = tmp_path / "file_without_suffix"
     path.write_bytes(data)
-    expected = pd.DataFrame({"target": [0, 1], "message": [ham, spam]})
-    assert read_messages(path).equals(expected)
+    assert read_messages(path).equals(table([0, 1], [ham, spam]))
 
 BAD_FILES = {  # name of the case: text of the file, words of the error
     "label last": ("text,label\nhi you,ham\n", "row 2 begins with 'hi you'"),
@@ -746,11 +682,10 @@ BAD_FILES = {  # name of the case: text of the file, words of the error
     "third class": ("ham,hi\n\x1b[31m to twenty char,x\n", r"'\\x1b\[31m to twenty char'"),
     "semicolons": ("label;text\nham;hi\n", "row 2 begins with 'ham;hi'"),
     "one column": ("ham\nspam\n", "found 1 columns and 2 rows"),
-    "header alone": ("label,text\n", "found 2 columns and 0 rows"),
     "empty": ("", "No columns"),
     "commas": ("label,text\nham,hello, you\n", "Expected 2 fields in line 2, saw 3"),
     "UTF-16": ("l\0,\0t\0\n\0h\0a\0m\0,\0x\0", "row 2 begins"),
-    "JSON": ('[{"label":"ham","text":"hi"}]', "0 rows"),
+    "JSON": ('[{"label":"ham","text":"hi"}]', "found 2 columns and 0 rows"),
 }
 
 @pytest.mark.parametrize("text, words", BAD_FILES.values(), ids=BAD_FILES)
@@ -764,7 +699,7 @@ def test_file_is_refused(tmp_path, text, words):
 
 def test_split_depends_on_the_message_alone():
     """A distinct message is held out if its crc32, modulo 5, is the fold."""
-    frame = pd.DataFrame({"target": 0, "message": [*"abcdefghijc", "\ud800"]})
+    frame = table(0, [*"abcdefghijc", "\ud800"])
     fit, held_out = split(frame)
     _, fourth = split(frame, fold=4)
     assert fit["message"].tolist() == list("abdefghj")
@@ -772,6 +707,10 @@ def test_split_depends_on_the_message_alone():
     assert fourth["message"].tolist() == ["e", "h", "j"]
 
 # ---- Evaluation and checkpoints ----
+def test_metrics_of_nothing_are_0():
+    metrics = evaluate([], [])
+    assert set(metrics.values()) == {0}
+
 def test_metrics_of_an_example():
     """Positions count, not the index of a Series. A probability of .5 is not spam."""
     probability = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1, 0.3])
@@ -785,15 +724,8 @@ def test_metrics_of_an_example():
         "tp": 3, "fp": 1, "fn": 2, "tn": 2,
     })
 
-def test_metrics_without_a_denominator_are_0():
-    assert set(evaluate([], []).values()) == {0}
-
 @pytest.mark.parametrize("probability, target", [
-    ([0.1, 0.2], [0]),
-    ([1.1], [1]),
-    ([torch.nan], [0]),
-    ([0.1], [2]),
-])
+    ([0.1, 0.2], [0]), ([1.1], [1]), ([torch.nan], [0]), ([0.1], [2])])
 def test_evaluate_refuses(probability, target):
     with pytest.raises(ValueError, match=r"shorter|probabilities from 0 to 1"):
         evaluate(probability, target)
@@ -882,7 +814,6 @@ def test_predict_shows_every_token(run):
         r"0.93 ################### '\x1b'", "spam (P(spam) = 0.9276)"]
 
 @pytest.mark.parametrize("command, words", [
-    ("", "required: command"),
     ("predict", "needs a text"),
     ("train --model m.csv", r"must end in \.pt"),
     ("train --device cuda", "invalid choice: 'cuda'"),
@@ -908,17 +839,16 @@ def test_command_is_refused(run, monkeypatch, capsys, command, words):
     assert status != 0
     assert sorted(Path().iterdir()) == before
 
-@pytest.mark.parametrize("command, device", [("train", "meta"), ("train --device cpu", "cpu")])
-def test_device_defaults_to_the_accelerator(run, monkeypatch, command, device):
-    """The accelerator that torch reports as available is used unless cpu is asked for."""
+def test_device_defaults_to_the_accelerator(run, monkeypatch):
+    """The accelerator that torch reports as available is used."""
     def stop(model, *_):  # in place of training
         sys.exit(model.b_y.device.type)
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator",
                         lambda check_available: torch.device("meta"))
     monkeypatch.setattr(elman_min, "train", stop)
-    with pytest.raises(SystemExit, match=device):
-        run(command)
+    with pytest.raises(SystemExit, match="meta"):
+        run("train")
 
 # ---- README ----
 def test_readme_examples_run(tmp_path, monkeypatch):
@@ -926,6 +856,5 @@ def test_readme_examples_run(tmp_path, monkeypatch):
     readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
     examples = re.findall("```python example\n(.*?)```", readme, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    Path("examples.py").write_text("".join(examples), encoding="utf-8")
-    names = runpy.run_path("examples.py")
-    assert names["frame"]["target"].tolist() == [1, 0]
+    exec("".join(examples), {})
+    assert Path("scored.csv").exists()

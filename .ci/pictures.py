@@ -146,7 +146,7 @@ def draw_tree(links: Any, words: list[str], theme: dict[str, str]) -> plt.Figure
 
 def main(folder: Path) -> None:
     rows = toy_rows()
-    errors = experiments.simulate_xor(seed=0)["errors"]
+    errors, _, _, _ = experiments.simulate_xor(seed=0)
     links, words = tree()
     plt.rc("figure", dpi=200)
     plt.rc("figure.constrained_layout", use=True)
