@@ -6,7 +6,7 @@ Finding Structure in Time, Cognitive Science 14, 1990) reads a message token by 
 word, a number, a run of symbols, or a fact about the whole message. Step t combines the
 token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
 
-    h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0
+    h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0: nothing has been read yet
     y_t = sigmoid(h_t W_hy + b_y)                   sigmoid(z) = 1 / (1 + exp(-z))
 
     x_t   (I,)    input, one-hot: 1 at the id (number) of the token, 0 elsewhere
@@ -16,13 +16,13 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     W_hh  (H, H)  recurrent weights
     b_h   (H,)    hidden bias, what a hidden unit gets without any input
     W_hy  (H, O)  output weights
-    b_y   (O,)    output bias, what z_t is without any evidence (most messages are ham)
+    b_y   (O,)    output bias, decides y_t where h_t says nothing (most messages are ham)
 
 All W and b are learned from labeled messages; together they are called the weights.
 Every step uses the same weights, so a message may have any length. tanh maps into
-(-1, 1) and so bounds the hidden state; without it, the network would be linear, and no
-token could change the effect of another. sigmoid maps into (0, 1); its argument,
-z_t = h_t W_hy + b_y, is called the logit.
+(-1, 1) and so bounds the hidden state; without it, each token would add a fixed amount
+to h_t W_hy, and none could change the effect of another. sigmoid maps into (0, 1); its
+argument, z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L says in one number how wrong the outputs are. The gradient says, for each
 weight, how fast L changes as that weight changes; an update moves every weight a
@@ -33,7 +33,7 @@ h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as
     dL/dz_t  = (y_t - target) * a constant          from the loss, see sequence_loss
     dL/dh_t  = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T  h_t is used in z_t and, if t < T, a_{t+1}
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
-    dL/dW_hh = sum over t of h_{t-1}^T dL/da_t      W_hh is used at every step
+    dL/dW_hh = sum over t of h_{t-1}^T dL/da_t      W_hh is used at every step (so is W_xh)
 
 Each step back multiplies the gradient by 1 - h_t^2, which is at most 1, and by W_hh^T.
 Over many steps it may shrink to almost nothing (vanish) or grow very large (explode).
@@ -106,7 +106,7 @@ class ElmanRNN(nn.Module):
         B, _, H = inputs.shape
         h = inputs.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind, as going back through each inputs[:, t] would fill a tensor as large as inputs.
+        # unbind, as the gradient of each inputs[:, t] would be a tensor as large as inputs.
         for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
             h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
@@ -119,14 +119,14 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
 
     `logits` (B, T, 1); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T.
     The cross-entropy of a step is -log of the probability of the true class. Its slope
-    with respect to the logit is y_t - target, so a confident mistake is corrected most;
-    with a squared error hardly, as the sigmoid is flat there. The loss of a message is
+    with respect to the logit is y_t - target, so it corrects confident mistakes most; a
+    squared error hardly would, as the sigmoid is flat there. The loss of a message is
     the mean over its steps, the result the mean over messages: long ones count no more
     than short ones. Only the last step gives the answer, but every step has a loss, so
     that the gradient of an early token need not travel from the end and vanish.
 
-    For three classes, pass output_size=3 and change copies: losses are cross_entropy of
-    logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, and targets may be 0 to 2.
+    For three classes, copy the code: output_size is 3, losses are cross_entropy of
+    logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, and targets are 0 to 2.
     """
     B, T, _ = logits.shape
     step_targets = targets.reshape(B, 1).expand(B, T).to(logits.dtype)
@@ -174,7 +174,7 @@ def tokenize(message: str) -> list[str]:
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         if token[0] != "0":
-            # Most word forms are rare: "winners" becomes "winner". Cuts at 5 or 8 score alike.
+            # Most word forms are rare: "winners" becomes "winner". Limits of 5 or 8 score alike.
             token = token[:6]
         tokens.append(token)
     return tokens
@@ -210,7 +210,7 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
     matrix product is faster than B small ones. A tensor is rectangular, so messages are
     padded to the longest of the batch. Padding has id 0, as <UNK> has, which does no
     harm: the network is causal, and sequence_loss gives padding no weight. Sorting by
-    length keeps padding short, in half the time, though every epoch has the same batches.
+    length shortens padding and halves the time, but every epoch has the same batches.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"]]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -236,7 +236,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     after each, with the mean loss of its batches. `word_dropout` is the probability that
     a token becomes <UNK>, so that the network learns to handle unknown words and not to
     rely on any single word or fact. To train less, pass fewer epochs: the learning rate
-    falls over all of them. The defaults, and 32 hidden units, are from cross-validation
+    must have time to fall. The defaults, and 32 hidden units, are from cross-validation
     on spam.csv (train on four fifths, test on the rest, five times), so that tests on it
     are slightly optimistic. Raises ValueError unless the targets are 0 and 1, both.
     """
@@ -244,9 +244,9 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides each weight's recent mean gradient by that gradient's usual size, so that all
-    # weights move at a similar speed. AdamW also shrinks every weight a little at each update
-    # (weight decay), so that only weights that many messages need become large.
+    # Adam divides each weight's recent mean gradient by that gradient's usual size, so that the
+    # weights of rare tokens learn as fast as others. AdamW also shrinks all weights a little at
+    # each update (weight decay), so that only those that many messages need become large.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused is faster
     # The learning rate, the size of the updates, falls to 0: each batch pulls the weights in a
@@ -254,9 +254,9 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
-        model.train()  # turns dropout layers on, if any; `report` may have turned them off
+        model.train()  # for models with dropout layers, which `report` may turn off
         total = 0.0
-        # Shuffled, as sorted batches would end every epoch with long messages.
+        # Shuffled: sorted, each epoch would end with long messages and favor them.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
             dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
@@ -265,7 +265,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # the chain rule, through all operations that led to the loss
-            # In case it explodes: if the norm (length) of the gradient exceeds 1, scale it to 1.
+            # Scale its norm (length) to at most 1: an exploding gradient would upset Adam's means.
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()  # the update
             schedule.step()
@@ -317,7 +317,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
     The text is UTF-8, else Windows-1252; tab-separated without quotes if its first line
     has a tab, else comma-separated with quotes. The first column is ham or spam, the
-    second the message; others are ignored, so that a comma can end an unquoted message.
+    second the message; others are ignored, so a comma may cut off an unquoted message.
     A first row without ham or spam is the header. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
@@ -352,7 +352,7 @@ def split(frame: pd.DataFrame, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFram
     A network can memorize the messages it trains on, so only others show what it has
     learned. A hash of the message decides, not a random number: so `test` finds the same
     messages again, whatever the order of the rows. `fold`, from 0 to 4, chooses about
-    a fifth to test on; to split `train` again, use another, which is still in it.
+    a fifth to test on; to split `train` again, use another fold.
     """
     distinct = frame.drop_duplicates("message")
     data = distinct["message"].str.encode("utf-8", "replace")  # lone surrogates have no UTF-8
@@ -452,8 +452,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("input", nargs="?", help="labeled messages (default: toy ones) or a text")
     parser.add_argument("--model", help="checkpoint (default: elman_min.pt; for the toy: toy.pt)")
     parser.add_argument("--device", default=device, choices=sorted({"cpu", device}),
-                        help="default: %(default)s")
-    args = parser.parse_intermixed_args(argv)  # or an option before the text may fail
+                        help="default: %(default)s; cpu is usually as fast")
+    args = parser.parse_intermixed_args(argv)  # or `--model x.pt TEXT` may fail
     if args.command == "predict" and args.input is None:
         parser.error("predict needs a text")
     path = args.model or ("toy.pt" if args.input is None else "elman_min.pt")
