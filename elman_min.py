@@ -126,7 +126,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     that the gradient of an early token need not travel from the end and vanish.
 
     For three classes, copy the code: output_size is 3, losses are cross_entropy of
-    logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, and targets are 0 to 2.
+    logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, targets 0 to 2 stay int64.
     """
     B, T, _ = logits.shape
     step_targets = targets.reshape(B, 1).expand(B, T).to(logits.dtype)

@@ -46,7 +46,7 @@ seeds = st.integers(0, 2**32 - 1)
 # ---- Network ----
 @st.composite
 def networks(draw):
-    """Draw a network and inputs x (B, T, I), both in float64. This seeds torch, too."""
+    """Draw a network and inputs x (B, T, I), in float64. Seed torch for what is drawn later."""
     torch.manual_seed(draw(seeds))
     input_size = draw(sizes)
     model = ElmanRNN(input_size, draw(sizes)).double()
@@ -54,7 +54,7 @@ def networks(draw):
     return model, x
 
 def random_labels(x):
-    """Return random targets, as bytes, and lengths, both (B,), for inputs x (B, T, I)."""
+    """Return random targets (uint8, as any number type will do) and lengths, both (B,)."""
     B, T, _ = x.shape
     targets = torch.randint(2, (B,), dtype=torch.uint8)
     lengths = torch.randint(1, T + 1, (B,))
@@ -79,7 +79,7 @@ def test_gradient_reaches_every_parameter(case):
     """Every parameter gets a finite gradient, and in W_xh only the rows of the ids used."""
     model, x = case
     assume(x.shape[1] > 1)  # W_hh is used from the second step on
-    ids = torch.randint(0, len(model.W_xh), x.shape[:2])
+    ids = torch.randint(len(model.W_xh), x.shape[:2])
     logits, _ = model(ids)
     logits.square().sum().backward()
     for weight in model.parameters():
@@ -90,7 +90,7 @@ def test_gradient_reaches_every_parameter(case):
 
 @given(networks())
 def test_matches_nn_rnn(case):
-    """With the same weights, the states are those of torch.nn.RNN at every step."""
+    """With the same weights and h_0, states and logits are those of nn.RNN and a linear layer."""
     model, x = case
     rnn = nn.RNN(*model.W_xh.shape, batch_first=True).double()
     rnn.load_state_dict({
@@ -99,8 +99,8 @@ def test_matches_nn_rnn(case):
         "bias_ih_l0": model.b_h,
         "bias_hh_l0": torch.zeros_like(model.b_h),  # nn.RNN has a second, redundant bias
     })
-    hidden = torch.rand(len(x), len(model.b_h), dtype=torch.double)
-    expected, _ = rnn(x, hidden[None])
+    hidden = torch.rand(len(model.b_h), dtype=torch.double)      # one h_0 for all sequences
+    expected, _ = rnn(x, hidden.repeat(1, len(x), 1))
     logits, states = model(x, hidden)
     torch.testing.assert_close(states, expected)
     torch.testing.assert_close(logits, expected @ model.W_hy + model.b_y)
@@ -139,7 +139,7 @@ def bptt(model, x, targets, lengths):
         w = (t <= lengths) / (B * lengths.double())                     # (B,)
         z = h[t] @ W_hy + b_y                                           # (B, 1)
         dz = (torch.sigmoid(z) - targets[:, None]) * w[:, None]         # (B, 1)
-        dh = dz @ W_hy.T + da @ W_hh.T                                  # (B, H)
+        dh = dz @ W_hy.T + da @ W_hh.T                                  # da of step t + 1
         da = dh * (1 - h[t] ** 2)                                       # (B, H)
         gradient["W_xh"] += x[:, t - 1].T @ da
         gradient["W_hh"] += h[t - 1].T @ da
@@ -163,7 +163,7 @@ def test_ids_match_one_hot_vectors(case):
     """Token ids give the same logits as one-hot vectors."""
     model, x = case
     I = len(model.W_xh)
-    ids = torch.randint(0, I, x.shape[:2])
+    ids = torch.randint(I, x.shape[:2])
     logits, _ = model(ids)
     expected, _ = model(nn.functional.one_hot(ids, I).double())
     torch.testing.assert_close(logits, expected)
@@ -172,10 +172,9 @@ def test_ids_match_one_hot_vectors(case):
 def test_hidden_state_carries_over(case):
     """A sequence in two pieces, the last state passed on, gives the states of the whole."""
     model, x = case
-    twice = torch.cat([x, x + 1], dim=1)
     _, first = model(x)
     _, second = model(x + 1, first[:, -1])
-    _, whole = model(twice)
+    _, whole = model(torch.cat([x, x + 1], dim=1))
     torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
     with pytest.raises(RuntimeError, match="expand"):  # (1, B, H), as nn.RNN takes it
         model(x, first[None, :, -1])
@@ -194,7 +193,7 @@ def test_is_causal(case):
 
 @given(seeds, st.floats(0.3, 0.95))
 def test_gradient_vanishes_geometrically(seed, r):
-    """If W_hh shortens every vector by r < 1, each step back shrinks the gradient by r or more."""
+    """If W_hh scales every length by r < 1, each step back scales the gradient by r or less."""
     torch.manual_seed(seed)
     model = ElmanRNN(4, 4).double()
     orthogonal, _ = torch.linalg.qr(torch.randn(4, 4, dtype=torch.double))
@@ -205,9 +204,9 @@ def test_gradient_vanishes_geometrically(seed, r):
     logits, _ = model(x)
     logits[0, -1, 0].backward()
     norms = x.grad[0].norm(dim=1)                                       # (T,)
-    limits = r * norms[1:] + 1e-12                                      # 1e-12 for rounding
+    limits = r * norms[1:] * (1 + 1e-9)                                 # 1e-9 for rounding
     assert (norms[:-1] <= limits).all()
-    assert norms[0] > 0
+    assert norms[0] > 0                                                 # it reaches step 1
 
 def test_initial_weights_fill_their_range():
     """They are between -1 / sqrt(H) and 1 / sqrt(H), as those of nn.RNN."""
@@ -217,7 +216,7 @@ def test_initial_weights_fill_their_range():
 
 @given(networks())
 def test_loss_is_the_mean_of_minus_log_probability(case):
-    """It is averaged over the steps up to the length, then over messages; (B, 1) works, too."""
+    """It is averaged over steps, then messages. Targets and lengths may be (B, 1)."""
     model, x = case
     targets, lengths = random_labels(x)
     logits, _ = model(x)
@@ -229,7 +228,7 @@ def test_loss_is_the_mean_of_minus_log_probability(case):
     expected = torch.stack(losses).mean()
     result = sequence_loss(logits, targets[:, None], lengths[:, None])
     torch.testing.assert_close(result, expected)
-    with pytest.raises(ValueError, match="size"):  # three outputs
+    with pytest.raises(ValueError, match="size"):  # three outputs are not broadcast
         sequence_loss(logits.expand(-1, -1, 3), targets, lengths)
 
 def test_loss_stays_finite_where_sigmoid_saturates():
@@ -241,7 +240,7 @@ def test_loss_stays_finite_where_sigmoid_saturates():
     assert logit.grad == -1
 
 def test_class_works_on_its_own():
-    """A copy of the class needs `import torch` and `from torch import Tensor, nn` only."""
+    """A copy of the class needs only `import torch` and `from torch import Tensor, nn`."""
     namespace = {"torch": torch, "Tensor": torch.Tensor, "nn": nn}
     exec(inspect.getsource(ElmanRNN), namespace)
     copied = namespace["ElmanRNN"](7, 3)
@@ -254,11 +253,11 @@ def test_class_works_on_its_own():
 #                       Elman                          here
 # hidden units          sigmoid, starting at .5        tanh, starting at 0
 # loss                  squared error                  binary cross-entropy of each output
-# updates               back propagation               Adam, with a rate that falls to 0
+# updates               gradient descent               Adam, with a rate that falls to 0
 # gradient goes back    1 step                         3 (XOR), 10, 5 and 3 steps
 # hidden units in XOR   2                              3 (with 2, four of twelve seeds failed)
 # passes                600, 200, 10 and 6             60, 20, 20 and 6
-# error                 "sum squared" in the text,     root mean square over vectors and bits,
+# error                 "sum squared" in the text,     root mean square over steps and bits,
 #                       "RMS" under the figures        in the fourth sum of squares over bits
 # In the tables "figure only" means that the paper draws the number but does not print it.
 
@@ -269,7 +268,7 @@ def learn(model, stream, pieces, steps, passes, learning_rate=0.01):
     vectors the weights are updated; the state is carried on, but the gradient stops.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, passes)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=passes)
     updates = (len(stream) - 1) // (pieces * steps)                  # in each pass
     used = updates * pieces * steps
     inputs = stream[:used].view(pieces, updates * steps, -1)         # (pieces, length, I)
@@ -300,9 +299,8 @@ def encode(text, codes):
 def predict_text(seed, units, count, codes, hidden_size, **training):
     """Train a network on `count` random units, such as words, and test it on new ones.
 
-    `codes` maps each letter to its bits; `training` has the arguments of `learn`.
-    Return three things about the new text without its first letter: the place of each
-    letter in its unit (N,), and its predicted and actual bits (N, I).
+    `codes` maps letters to bits; `training` is passed to `learn`. Return for each new
+    letter but the first its place in its unit (N,), and its predicted and actual bits.
     """
     torch.manual_seed(seed)
     generator = random.Random(seed)
@@ -323,14 +321,14 @@ def simulate_xor(seed):
     """Predict the next bit (section "Exclusive-Or", Figure 3).
 
     Only every third bit follows the rule, the XOR of the two before it. A network that
-    always uses the rule is right two times in three, so it does best to predict it with
-    probability 2/3: the error is then 0.33 at every third bit and 0.53 at the others.
+    always uses the rule is right two times in three, so it does best to give the bit of
+    the rule 2/3: the error is then 0.33 at every third bit and 0.53 at the others.
     """
     triples = ["000", "011", "101", "110"]             # two bits and their XOR
     places, predicted, bits = predict_text(seed, triples, 1000, {"0": "0", "1": "1"}, 3,
                                            pieces=30, steps=3, passes=60, learning_rate=0.03)
-    errors = predicted - bits                          # (2999, 1)
-    xor = bits[:-2] != bits[1:-1]
+    errors = predicted - bits                          # (2999, 1), also for the picture
+    xor = bits[:-2] != bits[1:-1]                      # of the two before bits[2:]
     predicts_xor = (predicted[2:] > 0.5) == xor
     elsewhere = predicts_xor[places[2:] < 2]
     third, others = rms(errors[places == 2]), rms(errors[places < 2])
@@ -359,7 +357,7 @@ def simulate_letters(seed):
     return rms(vowels), rms(consonants), rms(consonants[:, 0]), rms(consonants[:, 3])
 
 def test_simulation_letters():
-    """Vowels are predicted, and that a consonant comes, but not which (its bit High)."""
+    """Vowels are predicted; of consonants, that one comes, but not which (its bit High)."""
     vowels, consonants, bit_consonant, bit_high = simulate_letters(seed=0)
     print("\nLetters, Figures 4 and 5                      Elman        here")
     print(f"error at vowels                               figure only  {vowels:.2f}")
@@ -380,14 +378,14 @@ def simulate_words(seed):
     codes = {letter: f"{ord(letter) - 96:05b}" for letter in "".join(words)}   # a is 00001
     places, predicted, bits = predict_text(seed, words, 1270, codes, 20,
                                            pieces=10, steps=5, passes=20)
-    error = (predicted - bits).square().mean(dim=1).sqrt()   # (N,)
-    onsets = error[places == 0]
-    # The AUC is how often the error at an onset is higher than at another letter.
-    higher = onsets[:, None] > error[places > 0]
-    return onsets.mean(), error[places == 1].mean(), higher.float().mean()
+    errors = predicted - bits                          # (N, 5)
+    error = errors.square().mean(dim=1)                # (N,)
+    # The AUC is how often the error at the first letter of a word is higher than at another.
+    higher = error[places == 0][:, None] > error[places > 0]
+    return rms(errors[places == 0]), rms(errors[places == 1]), higher.float().mean()
 
 def test_simulation_words():
-    """The error is high at the first letter of a word and falls along it."""
+    """The error is higher at the first letter of a word than at later ones."""
     first, second, auc = simulate_words(seed=0)
     print("\nWords, Figure 6                               Elman        here")
     print(f"error at the first letter of a word           figure only  {first:.2f}")
@@ -411,7 +409,7 @@ TEMPLATES = """HUM EAT FOOD, HUM PERCEPT INANIM, HUM DESTROY FRAG, HUM INTRAN, H
     INANIM AGPAT, AGRESS DESTROY FRAG, AGRESS EAT HUM, AGRESS EAT ANIM, AGRESS EAT FOOD"""
 
 def sentence_stream(seed):
-    """Return the words of 10,000 sentences as ids (N,), and the sentence up to each of them."""
+    """Return the words of 10,000 sentences as ids (N,), and the sentence so far at each."""
     generator = random.Random(seed)
     ids = []
     beginnings = []
@@ -423,7 +421,7 @@ def sentence_stream(seed):
     return torch.tensor(ids), beginnings
 
 def likelihoods(keys, following):
-    """Return for each of N keys how often each word follows an equal key, (N, 31)."""
+    """Return for each of N keys the share of each word in what follows that key, (N, 31)."""
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     rows = torch.tensor([numbers[key] for key in keys])
     counts = torch.zeros(len(numbers), 31).index_add(0, rows, following)
@@ -451,10 +449,9 @@ def simulate_lexical_classes(seed):
     As in the paper, there are 10,000 sentences, and the likelihoods are counted over the
     training sentences with the same beginning. Table 3 prints at most two words of each
     class; the others are from Figure 7, and their classes are our reading, a narrow one:
-    monsters are not in ANIM, food and glass are not in INANIM. Its errors must be sums
-    of squares, as they come to 1.0 when all outputs are off. Mean states can be alike
-    without learning (footnote 6), so they are compared before training, too. After
-    training, zog takes the place of man.
+    monsters are not in ANIM, food and glass are not in INANIM. We take its errors as
+    sums of squares, which fit its numbers. Mean states can be alike without learning
+    (footnote 6), so we compare them before training, too. At last, zog replaces man.
     """
     ids, beginnings = sentence_stream(seed)
     stream = torch.eye(31)[ids]                        # (N, 31), one-hot
@@ -484,7 +481,7 @@ def simulate_lexical_classes(seed):
     }
 
 def test_simulation_lexical_classes():
-    """It predicts better than word pairs can; words used alike have similar states."""
+    """It predicts better than word pairs can; words used alike, and zog, have similar states."""
     figures = simulate_lexical_classes(seed=0)
     error, cosine = figures["network"]
     bigram_error, bigram_cosine = figures["bigrams"]
@@ -521,7 +518,7 @@ def test_tokenize_takes_any_text(message):
     ("win大奖now 人々のカーブ 9", "win 大 奖 now 人 々 の カ ー ブ 0"),
 ])
 def test_words_and_symbols(message, words):
-    """Words stay whole, up to six characters; Chinese and Japanese is cut into characters."""
+    """Words are cut after six characters, Chinese and Japanese text after each."""
     assert tokenize(message)[3:] == words.split()
 
 @pytest.mark.parametrize("message, about", [
@@ -536,7 +533,7 @@ def test_tokens_about_the_message(message, about):
     assert " ".join(tokenize(message)[:3]) == about
 
 def test_vocabulary():
-    """Tokens that occur twice have one id of their own, all others have id 0."""
+    """Tokens that occur twice or more have one id of their own, all others have id 0."""
     assert Vocabulary(["one", "<UNK>", "two", "one"]).idx_to_token == ["<UNK>", "one", "two"]
     vocabulary = build_vocabulary(pd.DataFrame({"message": ["win it", "WIN now", "now i win"]}))
     about = ["<length 0>", "<capitals 0>", "<digits 0>"]
@@ -579,21 +576,21 @@ def test_batches_come_in_another_order_in_each_epoch():
     train(model, Vocabulary(), frame, epochs=2, batch_size=1)
     assert lengths[:10] != lengths[10:]
 
-@pytest.mark.parametrize("word_dropout", [0.0, 1.0])
-def test_word_dropout_trains_unk_in_place_of_tokens(word_dropout):
-    """With a dropout of 1 only <UNK> learns, with 0 every token that is in the messages."""
-    frame = table([0, 1], ["good day to you", "to day good you"])
-    vocabulary = build_vocabulary(frame)
-    model = ElmanRNN(len(vocabulary), 2)
-    before = model.W_xh.detach().clone()
-    train(model, vocabulary, frame, epochs=1, weight_decay=0.0, word_dropout=word_dropout)
-    unk, *tokens = (model.W_xh != before).any(dim=1).tolist()
-    assert unk == (word_dropout == 1)
-    assert set(tokens) == {not unk}
+def test_word_dropout_drops_single_tokens():
+    """In training, each token becomes <UNK> with the given probability."""
+    vocabulary = build_vocabulary(CHAT)
+    model = ElmanRNN(len(vocabulary), 1)
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    train(model, vocabulary, CHAT, epochs=1, batch_size=30, word_dropout=0.25)
+    [dropped] = [x == 0 for x in seen]  # (30, 7); without dropout, no id is 0
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.15)
+    assert not dropped.all(dim=0).any()
+    assert not dropped.all(dim=1).any()
 
 def test_weight_decay_and_learning_rate():
-    """An update shrinks all weights by rate * decay; the rate falls to 0 by equal steps."""
-    model = ElmanRNN(2, 1)
+    """An update multiplies by 1 - rate * decay; the rate falls to 0 by equal steps."""
+    model = ElmanRNN(2, 1)  # the row of "absent" gets no gradient, only decay
     before = model.W_xh[1].item()
     train(model, Vocabulary(["absent"]), CHAT, epochs=2, batch_size=15, learning_rate=0.1,
           weight_decay=2.0)
@@ -610,7 +607,7 @@ def test_gradient_is_clipped():
     assert gradient.norm().item() == pytest.approx(1, abs=1e-4)
 
 def test_any_causal_module_is_trained_in_place():
-    """`train` sets the training mode, even after a prediction, which sets the other one."""
+    """In place and in training mode, even after `predict` has set evaluation mode."""
     model = nn.Sequential(ElmanRNN(1, 1)).eval()  # as a wrapper, it has no W_xh
     before = model[0].b_y.item()
     modes = []
@@ -622,7 +619,7 @@ def test_any_causal_module_is_trained_in_place():
 
 def test_inputs_go_to_the_device_of_the_model():
     """The model gets its inputs on the device of its first parameter, in train and predict."""
-    def stop(module, inputs):  # before a computation, which the meta device cannot do
+    def stop(module, inputs):  # before the computation, as the meta device has no values
         raise InterruptedError(inputs[0].device.type)
 
     model = ElmanRNN(1, 1).to("meta")
@@ -642,24 +639,25 @@ def test_predict_reads_each_message_at_its_last_token():
     """N messages have the N probabilities that each has alone, in input order."""
     vocabulary = Vocabulary(tokenize(HAM))
     model = ElmanRNN(len(vocabulary), 4)
-    probability = predict(model, vocabulary, ["", HAM, "no word is known"])
-    assert probability.shape == (3,)
     logits, _ = model(vocabulary.encode(HAM)[None])
     steps = token_probabilities(model, vocabulary, HAM)
     torch.testing.assert_close(steps, torch.sigmoid(logits[0, :, 0]).detach())
-    assert probability[1] == steps[-1]
+    unknown = token_probabilities(model, vocabulary, "x")
+    probability = predict(model, vocabulary, [HAM, "x"])
+    expected = torch.stack([steps[-1], unknown[-1]])
+    assert torch.equal(probability, expected)
     with pytest.raises(TypeError, match="list of messages"):
         predict(model, vocabulary, HAM)
 
 # ---- Data ----
 def test_toy_messages_are_twins():
-    """Spam asks for the more valuable thing; its ham twin has the same words in another order."""
+    """Each spam is followed by a ham with the same words."""
     frame = toy_messages(100)
     bags = [sorted(message.split()) for message in frame["message"]]
     assert frame["target"].tolist() == [1, 0] * 50
     assert bags[::2] == bags[1::2]
 
-GOOD_FILES = {  # name of the case: bytes of the file, its first message, its second, spam
+GOOD_FILES = {  # name of the case: bytes of the file, its ham, its spam
     "header": (b"v1,v2,,\r\nham,hi you,,\r\nspam,now,x,\r\n", "hi you", "now"),
     "no header": (b'Ham,"hi, you"\n SPAM ,now\n', "hi, you", "now"),
     "tabs": (b'\nham\t"hi, you\nspam\tnow "now"\n', '"hi, you', 'now "now"'),
@@ -679,7 +677,7 @@ BAD_FILES = {  # name of the case: text of the file, words of the error
     "label last": ("text,label\nhi you,ham\n", "row 2 begins with 'hi you'"),
     "labels 0 and 1": ("label,text\nham,hi\n0,hi\n1,win\n", "row 3 begins with '0'"),
     "not spam": ("not spam,hi\nnot spam,you\n", "row 2 begins with 'not spam'"),
-    "third class": ("ham,hi\n\x1b[31m to twenty char,x\n", r"'\\x1b\[31m to twenty char'"),
+    "third class": ("ham,hi\n\x1b[31m to twenty characters,x\n", r"'\\x1b\[31m to twenty char'"),
     "semicolons": ("label;text\nham;hi\n", "row 2 begins with 'ham;hi'"),
     "one column": ("ham\nspam\n", "found 1 columns and 2 rows"),
     "empty": ("", "No columns"),
@@ -752,8 +750,10 @@ def test_failed_save_keeps_the_old_checkpoint(tmp_path):
         save(ElmanRNN(1, 1), vocabulary, path)
     assert path.read_bytes() == before
 
-@pytest.mark.parametrize("model", [nn.Sequential(ElmanRNN(1, 1)), ElmanRNN(2, 1)],
-                         ids=["wrapper", "other tokens"])
+@pytest.mark.parametrize("model", [
+    nn.Sequential(ElmanRNN(1, 1)),
+    ElmanRNN(2, 1),
+])
 def test_save_refuses_what_load_could_not_rebuild(tmp_path, model):
     with pytest.raises(TypeError, match="its own vocabulary"):
         save(model, Vocabulary(), tmp_path / "m.pt")
@@ -764,7 +764,7 @@ def test_save_refuses_what_load_could_not_rebuild(tmp_path, model):
     {"code": print},  # no function is loaded, so none can run
 ], ids=str)
 def test_load_refuses_what_save_does_not_write(tmp_path, monkeypatch, change):
-    """It does so even where an environment variable asks torch to trust all files."""
+    """Even if an environment variable asks torch to trust all files."""
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     weights = ElmanRNN(1, 1).state_dict()
     torch.save({"weights": weights, "tokens": ["<UNK>"], **change}, tmp_path / "m.pt")
@@ -793,7 +793,7 @@ def test_toy_from_training_to_prediction(run):
     assert re.fullmatch(r"epoch 18 loss \d\.\d{4}", rows[18])
     assert rows[-1] == "saved 'toy.pt'"
     assert float(accuracy) > 0.99
-    assert torch.initial_seed() == 0
+    assert torch.initial_seed() == 0  # so that training can be repeated
     assert run("test") == [rows[0], *metrics]
     frame = toy_messages().replace({"target": {0: "ham", 1: "spam"}})
     frame.to_csv("toy.csv", index=False)
@@ -803,7 +803,7 @@ def test_toy_from_training_to_prediction(run):
 
 def test_predict_shows_every_token(run):
     """Each token with its probability and a bar, then the label; all of it printable."""
-    model = ElmanRNN(2, 1)  # .5 before the first "win", which is not spam, and more after each
+    model = ElmanRNN(2, 1)  # gives .5, which is not spam, until "win"
     weights = torch.tensor([0, 0.3, 1, 0, 9, 0])  # W_xh: <UNK> 0, win .3; W_hh 1; W_hy 9
     nn.utils.vector_to_parameters(weights, model.parameters())
     save(model, Vocabulary(["win"]), "elman_min.pt")
@@ -826,7 +826,7 @@ def test_predict_shows_every_token(run):
     ("test --model foreign.pt", r"foreign\.pt' is not a checkpoint"),
 ])
 def test_command_is_refused(run, monkeypatch, capsys, command, words):
-    """The last line says what is wrong; the status is not 0, and no file is written."""
+    """The output says what is wrong; the status is not 0, and no file is written."""
     monkeypatch.setattr(elman_min, "toy_messages", lambda: CHAT)
     Path("two.csv").write_text("ham,see you soon\nspam,win it now\n")
     Path("ham.csv").write_text("".join(f"ham,{i}\n" for i in range(30)))
@@ -836,7 +836,7 @@ def test_command_is_refused(run, monkeypatch, capsys, command, words):
         run(command)
     status = error.value.code  # 2, or a text that the interpreter prints, with the status 1
     assert re.search(words, f"{capsys.readouterr().err.rstrip()}{status}")
-    assert status != 0
+    assert status
     assert sorted(Path().iterdir()) == before
 
 def test_device_defaults_to_the_accelerator(run, monkeypatch):
