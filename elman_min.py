@@ -16,7 +16,7 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     W_hh  (H, H)  recurrent weights
     b_h   (H,)    hidden bias, what a hidden unit gets without any input
     W_hy  (H, O)  output weights
-    b_y   (O,)    output bias, decides y_t where h_t says nothing (most messages are ham)
+    b_y   (O,)    output bias, sets y_t where h_t says nothing (most messages are ham)
 
 All W and b are learned from labeled messages; together they are called the weights.
 Every step uses the same weights, so a message may have any length. tanh maps into
@@ -129,7 +129,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, targets 0 to 2 stay int64.
     """
     B, T, _ = logits.shape
-    step_targets = targets.reshape(B, 1).expand(B, T).to(logits.dtype)
+    step_targets = targets.reshape(B, 1).expand(B, T).to(logits.dtype)  # the same at every step
     # From logits: where a sigmoid rounds to exactly 0 or 1, no useful gradient is left.
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.squeeze(2), step_targets, reduction="none")     # (B, T)
@@ -144,7 +144,7 @@ CJK = "々〇\u3040-\u30ff\u3400-\u9fff"  # Chinese and Japanese characters
 SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones add
 TOKEN = re.compile(rf"""
     0+                        # digits, which have all been replaced by 0
-    | [{CJK}]                 # one character: these scripts have no spaces between words
+    | [{CJK}]                 # one character: these scripts put no spaces between words
     | [{SYMBOLS}]+            # a run of symbols, such as !!! or :-)
     | [^\s0{SYMBOLS}{CJK}]+   # a run of anything else: a word, £, an emoji
 """, re.VERBOSE)
@@ -471,5 +471,5 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"elman_min.py: {error}")
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # for characters the terminal lacks
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # on ASCII terminals
     main()
