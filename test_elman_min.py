@@ -711,15 +711,15 @@ def test_metrics_of_nothing_are_0():
 
 def test_metrics_of_an_example():
     """Positions count, not the index of a Series. A probability of .5 is not spam."""
-    probability = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1, 0.3])
-    target = pd.Series([1, 1, 1, 0, 1, 1, 0, 0], index=range(8, 0, -1))
+    probability = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1, 0.3, 0.4, 1])
+    target = pd.Series([1, 1, 1, 1, 1, 0, 0, 0, 1, 0], index=range(10, 0, -1))
     assert evaluate(probability, target) == pytest.approx({
-        "accuracy": 5 / 8,
-        "precision": 3 / 4,
-        "recall": 3 / 5,
-        "f1": 6 / 9,
-        "mcc": (3 * 2 - 1 * 2) / (4 * 5 * 3 * 4) ** 0.5,
-        "tp": 3, "fp": 1, "fn": 2, "tn": 2,
+        "accuracy": 7 / 10,
+        "precision": 4 / 5,
+        "recall": 4 / 6,
+        "f1": 8 / 11,
+        "mcc": (4 * 3 - 1 * 2) / (5 * 6 * 4 * 5) ** 0.5,
+        "tp": 4, "fp": 1, "fn": 2, "tn": 3,
     })
 
 @pytest.mark.parametrize("probability, target", [

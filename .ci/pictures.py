@@ -97,17 +97,16 @@ def draw_unrolled(theme: dict[str, str]) -> plt.Figure:
             axes.text(x, y, f"${name}_{t}$", ha="center", va="center", size=13,
                       bbox={"boxstyle": "circle,pad=0.25", "facecolor": "none",
                             "edgecolor": theme["line"]})
-        arrow((x - 0.06, 0.25), (x - 0.06, 0.75), "blue")
+        arrow((x, 0.25), (x, 0.75), "blue")
         arrow((x - 0.06, 1.25), (x - 0.06, 1.75), "blue")
         arrow((x + 0.06, 1.75), (x + 0.06, 1.25), "red")
-        arrow((x + 0.06, 0.75), (x + 0.06, 0.25), "red")
         axes.text(x - 0.12, 0.5, "$W_{xh}$", ha="right", va="center", color=theme["blue"])
         axes.text(x - 0.12, 1.5, "$W_{hy}$", ha="right", va="center", color=theme["blue"])
     for x in (0.0, 1.1):
         arrow((x + 0.25, 1.06), (x + 0.85, 1.06), "blue")
         arrow((x + 0.85, 0.94), (x + 0.25, 0.94), "red")
         axes.text(x + 0.55, 1.14, "$W_{hh}$", ha="center", va="bottom", color=theme["blue"])
-        axes.text(x + 0.58, 0.86, r"$W_{hh}^T$, $1-h^2$", ha="center", va="top", size=8.5,
+        axes.text(x + 0.58, 0.86, r"$W_{hh}^T$, $1-h^2$", ha="center", va="top", size=9.5,
                   color=theme["red"])
     return figure
 
