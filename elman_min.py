@@ -16,12 +16,12 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     W_hh  (H, H)  recurrent weights
     b_h   (H,)    hidden bias, what a hidden unit gets without any input
     W_hy  (H, O)  output weights
-    b_y   (O,)    output bias, sets y_t where h_t says nothing (most messages are ham)
+    b_y   (O,)    output bias, sets y_t where h_t is 0 (most messages are ham)
 
 All W and b are learned from labeled messages; together they are called the weights.
 Every step uses the same weights, so a message may have any length. tanh maps into
-(-1, 1) and so bounds the hidden state; without it, each token would add a fixed amount
-to h_t W_hy, and none could change the effect of another. sigmoid maps into (0, 1); its
+(-1, 1) and so bounds the hidden state; without it, h_t W_hy would be a sum over the
+tokens, in which none could change the effect of another. sigmoid maps into (0, 1); its
 argument, z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L says in one number how wrong the outputs are. The gradient says, for each
@@ -30,7 +30,7 @@ little against its gradient, so that L falls. The chain rule computes the gradie
 the last step T back to the first, which is called backpropagation through time. Write
 h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as rows:
 
-    dL/dz_t  = (y_t - target) * a constant          from the loss, see sequence_loss
+    dL/dz_t  = (y_t - target) / (B * length)        from the loss, see sequence_loss
     dL/dh_t  = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T  h_t is used in z_t and, if t < T, a_{t+1}
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
     dL/dW_hh = sum over t of h_{t-1}^T dL/da_t      W_hh is used at every step (so is W_xh)
@@ -106,7 +106,7 @@ class ElmanRNN(nn.Module):
         B, _, H = inputs.shape
         h = inputs.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind, as the gradient of each inputs[:, t] would be a tensor as large as inputs.
+        # unbind: with inputs[:, t], the gradient of each step would be as large as inputs.
         for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
             h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
             history.append(h)
@@ -159,7 +159,7 @@ def tokenize(message: str) -> list[str]:
     among the letters in tenths, and the number of digits in groups (0: none, 1: one, 2:
     two or three, 3: four to seven, and so on). They are tokens and not numbers, so that
     each value has its own row of weights, and coarse, so that most values are frequent
-    enough to learn from. They come first (even the digits, which zeros show again), so
+    enough to learn from. They come first (even the digits, though zeros follow), so
     that the network knows them when it reads the words.
     """
     # An accented letter can be one character or two: make both forms equal.
@@ -170,7 +170,7 @@ def tokenize(message: str) -> list[str]:
     tokens = [f"<length {len(message) // 25}>",
               f"<capitals {10 * capitals // max(len(letters), 1)}>",
               f"<digits {len(digits).bit_length()}>"]
-    # Few numbers recur, but their lengths do: 11 digits are often a phone number.
+    # WIN and win are one token. Few numbers recur, but lengths do: phone numbers have 11 digits.
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         if token[0] != "0":
@@ -236,17 +236,17 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     after each, with the mean loss of its batches. `word_dropout` is the probability that
     a token becomes <UNK>, so that the network learns to handle unknown words and not to
     rely on any single word or fact. To train less, pass fewer epochs: the learning rate
-    must have time to fall. The defaults, and 32 hidden units, are from cross-validation
-    on spam.csv (train on four fifths, test on the rest, five times), so that tests on it
-    are slightly optimistic. Raises ValueError unless the targets are 0 and 1, both.
+    falls to 0 over them. The defaults, and 32 hidden units, are from cross-validation on
+    spam.csv (train on four fifths, test on the rest, five times), so that tests on it
+    are slightly optimistic. Raises ValueError unless targets are 0 and 1, both present.
     """
     if set(frame["target"]) != {0, 1}:
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
     # Adam divides each weight's recent mean gradient by that gradient's usual size, so that the
-    # weights of rare tokens learn as fast as others. AdamW also shrinks all weights a little at
-    # each update (weight decay), so that only those that many messages need become large.
+    # weights of rare tokens are learned, too. AdamW also shrinks all weights a little at each
+    # update (weight decay), so that only those that many messages need become large.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused is faster
     # The learning rate, the size of the updates, falls to 0: each batch pulls the weights in a
@@ -256,7 +256,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     for epoch in range(1, epochs + 1):
         model.train()  # for models with dropout layers, which `report` may turn off
         total = 0.0
-        # Shuffled: sorted, each epoch would end with long messages and favor them.
+        # In sorted order, each epoch would end with long messages and favor them.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
             dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
@@ -288,7 +288,7 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
     It is read at the last token, after all others. Messages are processed one by one: in
     a batch, rounding could depend on others. Raises TypeError for a str or a DataFrame.
     """
-    if isinstance(messages, (str, pd.DataFrame)):  # these give letters or column names
+    if isinstance(messages, (str, pd.DataFrame)):  # iterating gives letters or names
         raise TypeError('pass a list of messages, or frame["message"]')
     last = [token_probabilities(model, vocabulary, message)[-1] for message in messages]
     return torch.tensor(last)
@@ -317,7 +317,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
     The text is UTF-8, else Windows-1252; tab-separated without quotes if its first line
     has a tab, else comma-separated with quotes. The first column is ham or spam, the
-    second the message; others are ignored, so a comma may cut off an unquoted message.
+    second the message; others are ignored, even what follows a comma outside quotes.
     A first row without ham or spam is the header. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
@@ -352,7 +352,7 @@ def split(frame: pd.DataFrame, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFram
     A network can memorize the messages it trains on, so only others show what it has
     learned. A hash of the message decides, not a random number: so `test` finds the same
     messages again, whatever the order of the rows. `fold`, from 0 to 4, chooses about
-    a fifth to test on; to split `train` again, use another fold.
+    a fifth to test on; to split the training part again, use another fold.
     """
     distinct = frame.drop_duplicates("message")
     data = distinct["message"].str.encode("utf-8", "replace")  # lone surrogates have no UTF-8
@@ -364,7 +364,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     """Return classification metrics for N probabilities of spam and N targets, 0 or 1.
 
     Both can be lists, arrays, Series or tensors, in the same order. A message counts as
-    spam above .5; for another threshold, pass `probability > threshold`. `mcc` (Matthews
+    spam above .5; for another threshold, pass `p > threshold` of a tensor. `mcc` (Matthews
     correlation) is 0 if all are put in one class, where accuracy can be high. 0 / 0 is 0
     here. Raises ValueError for unequal lengths and for other values, such as logits.
     """
@@ -453,7 +453,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", help="checkpoint (default: elman_min.pt; for the toy: toy.pt)")
     parser.add_argument("--device", default=device, choices=sorted({"cpu", device}),
                         help="default: %(default)s; cpu is usually as fast")
-    args = parser.parse_intermixed_args(argv)  # or `--model x.pt TEXT` may fail
+    args = parser.parse_intermixed_args(argv)  # for `predict --model x.pt TEXT`
     if args.command == "predict" and args.input is None:
         parser.error("predict needs a text")
     path = args.model or ("toy.pt" if args.input is None else "elman_min.pt")
