@@ -11,7 +11,7 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
 
     x_t   (I,)    input, one-hot: 1 at the id (number) of the token, 0 elsewhere
     h_t   (H,)    hidden state, the values of H hidden units
-    y_t   (O,)    output: the probability of spam, judged by the first t tokens (O = 1)
+    y_t   (O,)    output: the probability of spam, given the first t tokens (O = 1)
     W_xh  (I, H)  input weights; I is the number of tokens in the vocabulary
     W_hh  (H, H)  recurrent weights
     b_h   (H,)    hidden bias, what a hidden unit gets without any input
@@ -91,7 +91,7 @@ class ElmanRNN(nn.Module):
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random (symmetry breaking), because hidden units with equal weights get equal gradients
         # and stay equal. Small, to keep the argument of tanh near 0: far from 0 tanh is flat
-        # (saturates). Sums of H random terms grow as root H, hence k. nn.RNN has the same range.
+        # (saturates). Sums of H random terms grow as root H, hence k, as in PyTorch's own RNN.
         k = hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -k, k)
