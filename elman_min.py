@@ -141,7 +141,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
 
 # ---- Text ----
 CJK = "々〇\u3040-\u30ff\u3400-\u9fff"  # Chinese and Japanese characters
-SYMBOLS = re.escape(string.punctuation + "‘’“”–—…")  # ASCII, and what phones add
+SYMBOLS = re.escape(string.punctuation + "‘’“”–—…，。、！？")  # not only those of ASCII
 TOKEN = re.compile(rf"""
     0+                        # digits, which have all been replaced by 0
     | [{CJK}]                 # one character: these scripts put no spaces between words
@@ -452,7 +452,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("input", nargs="?", help="labeled messages (default: toy ones) or a text")
     parser.add_argument("--model", help="checkpoint (default: elman_min.pt; for the toy: toy.pt)")
     parser.add_argument("--device", default=device, choices=sorted({"cpu", device}),
-                        help="default: %(default)s; cpu is usually as fast")
+                        help="default: %(default)s")
     args = parser.parse_intermixed_args(argv)  # for `predict --model x.pt TEXT`
     if args.command == "predict" and args.input is None:
         parser.error("predict needs a text")

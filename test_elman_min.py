@@ -515,7 +515,7 @@ def test_tokenize_takes_any_text(message):
     ("call09061701461 ٣", "call 00000000000 0"),
     ("“Don’t…”", "“ don ’ t …”"),
     ("Привет, cafe\u0301 นี้", "привет , café นี้"),
-    ("win大奖now 人々のカーブ 9", "win 大 奖 now 人 々 の カ ー ブ 0"),
+    ("win大奖！now 人々のカーブ。9", "win 大 奖 ！ now 人 々 の カ ー ブ 。 0"),
 ])
 def test_words_and_symbols(message, words):
     """Words are cut after six characters, Chinese and Japanese text after each."""
