@@ -16,7 +16,7 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     W_hh  (H, H)  recurrent weights
     b_h   (H,)    hidden bias, what a hidden unit gets without any input
     W_hy  (H, O)  output weights
-    b_y   (O,)    output bias, sets y_t where h_t is 0 (most messages are ham)
+    b_y   (O,)    output bias, sets the base rate (most messages are ham)
 
 All W and b are learned from labeled messages; together they are called the weights.
 Every step uses the same weights, so a message may have any length. tanh maps into
@@ -159,8 +159,8 @@ def tokenize(message: str) -> list[str]:
     among the letters in tenths, and the number of digits in groups (0: none, 1: one, 2:
     two or three, 3: four to seven, and so on). They are tokens and not numbers, so that
     each value has its own row of weights, and coarse, so that most values are frequent
-    enough to learn from. They come first (even the digits, though zeros follow), so
-    that the network knows them when it reads the words.
+    enough to learn from. They come first, so that the network knows them when it reads
+    the words.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -170,7 +170,7 @@ def tokenize(message: str) -> list[str]:
     tokens = [f"<length {len(message) // 25}>",
               f"<capitals {10 * capitals // max(len(letters), 1)}>",
               f"<digits {len(digits).bit_length()}>"]
-    # WIN and win are one token. Few numbers recur, but lengths do: phone numbers have 11 digits.
+    # WIN and win are one token. Few numbers recur, but their lengths do (UK phones: 11 digits).
     text = re.sub(r"\d", "0", message.lower())
     for token in TOKEN.findall(text):
         if token[0] != "0":
@@ -237,7 +237,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     a token becomes <UNK>, so that the network learns to handle unknown words and not to
     rely on any single word or fact. To train less, pass fewer epochs: the learning rate
     falls to 0 over them. The defaults, and 32 hidden units, are from cross-validation on
-    spam.csv (train on four fifths, test on the rest, five times), so that tests on it
+    spam.csv (train on four fifths, test on the rest, five times), so tests on it
     are slightly optimistic. Raises ValueError unless targets are 0 and 1, both present.
     """
     if set(frame["target"]) != {0, 1}:
@@ -254,7 +254,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
-        model.train()  # for models with dropout layers, which `report` may turn off
+        model.train()  # turns dropout layers on, if any, since `report` may call predict
         total = 0.0
         # In sorted order, each epoch would end with long messages and favor them.
         for i in torch.randperm(len(batches)):
@@ -265,7 +265,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # the chain rule, through all operations that led to the loss
-            # Scale its norm (length) to at most 1: an exploding gradient would upset Adam's means.
+            # Scale the gradient to a norm of at most 1: an exploding one would upset Adam's means.
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()  # the update
             schedule.step()
@@ -286,9 +286,9 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
     """Return the probability that each of N messages is spam, float (N,).
 
     It is read at the last token, after all others. Messages are processed one by one: in
-    a batch, rounding could depend on others. Raises TypeError for a str or a DataFrame.
+    a batch, rounding could depend on the others. Raises TypeError for a str or a DataFrame.
     """
-    if isinstance(messages, (str, pd.DataFrame)):  # iterating gives letters or names
+    if isinstance(messages, (str, pd.DataFrame)):  # iterating gives letters or columns
         raise TypeError('pass a list of messages, or frame["message"]')
     last = [token_probabilities(model, vocabulary, message)[-1] for message in messages]
     return torch.tensor(last)
@@ -296,7 +296,7 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
 # ======== Data, metrics, checkpoints, command line: nothing new about networks ========
 
 def toy_messages(n: int = 4000, seed: int = 0) -> pd.DataFrame:
-    """Return `n` requests to swap two things; to ask for the more valuable one is spam.
+    """Return `n` requests to swap two things; asking for the more valuable one is spam.
 
     Each spam has a ham twin (if `n` is even), with the two things exchanged. They have
     the same words: the network must remember the first thing until it reads the second.
@@ -317,7 +317,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
     The text is UTF-8, else Windows-1252; tab-separated without quotes if its first line
     has a tab, else comma-separated with quotes. The first column is ham or spam, the
-    second the message; others are ignored, even what follows a comma outside quotes.
+    second the message; others are ignored. No row may have more fields than the first.
     A first row without ham or spam is the header. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
@@ -364,7 +364,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     """Return classification metrics for N probabilities of spam and N targets, 0 or 1.
 
     Both can be lists, arrays, Series or tensors, in the same order. A message counts as
-    spam above .5; for another threshold, pass `p > threshold` of a tensor. `mcc` (Matthews
+    spam above .5; for another threshold, pass the tensor `p > threshold`. `mcc` (Matthews
     correlation) is 0 if all are put in one class, where accuracy can be high. 0 / 0 is 0
     here. Raises ValueError for unequal lengths and for other values, such as logits.
     """
@@ -392,9 +392,9 @@ def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
     """Write a checkpoint. Raises OSError, or TypeError for what `load` could not rebuild."""
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
-    # Under another name, then renamed, so that an interrupted run leaves the old file whole.
+    # Write elsewhere, then rename, so that an interrupted run leaves the old file whole.
     temporary = Path(f"{path}.tmp")
-    with temporary.open("wb") as file:  # given a path, torch.save raises another error
+    with temporary.open("wb") as file:  # given a path, torch.save raises RuntimeError
         torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
     temporary.replace(path)
 
