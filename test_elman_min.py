@@ -582,9 +582,9 @@ def test_word_dropout_drops_single_tokens():
     model = ElmanRNN(len(vocabulary), 1)
     seen = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    train(model, vocabulary, CHAT, epochs=1, batch_size=30, word_dropout=0.25)
-    [dropped] = [x == 0 for x in seen]  # (30, 7); without dropout, no id is 0
-    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.15)
+    train(model, vocabulary, CHAT, epochs=1, batch_size=30, word_dropout=0.1)
+    dropped = seen[0] == 0  # (30, 7); without dropout, no id is 0
+    assert dropped.float().mean().item() == pytest.approx(0.1, abs=0.09)
     assert not dropped.all(dim=0).any()
     assert not dropped.all(dim=1).any()
 
@@ -819,7 +819,7 @@ def test_predict_shows_every_token(run):
     ("train --device cuda", "invalid choice: 'cuda'"),
     ("train SMSSpamColection", r"SMSSpamColection'; see spam\.csv\.README"),
     ("predict hi --model no.pt", r"no\.pt'; run train first"),
-    ("train --model no/m.pt", r"no/m\.pt\.tmp'$"),
+    ("train --model no/m.pt", r"m\.pt\.tmp'$"),
     ("train .", "directory|denied"),
     ("train two.csv", "too few messages"),
     ("train ham.csv", "both ham"),
