@@ -30,7 +30,7 @@ little against its gradient, so that L falls. The chain rule computes the gradie
 the last step T back to the first, which is called backpropagation through time. Write
 h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as rows:
 
-    dL/dz_t  = (y_t - target) / (B * length)        from the loss, see sequence_loss
+    dL/dz_t  = (y_t - target) / (B * length)        the loss of B messages, see sequence_loss
     dL/dh_t  = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T  h_t is used in z_t and, if t < T, a_{t+1}
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
     dL/dW_hh = sum over t of h_{t-1}^T dL/da_t      W_hh is used at every step (so is W_xh)
@@ -79,7 +79,7 @@ class ElmanRNN(nn.Module):
 
     Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1, so
     with tanh the gradient vanishes more slowly. His gradient stopped at h_{t-1}, so no
-    state was trained to keep what later steps need; here it flows back to step 1.
+    state was trained to keep what later steps need; here the gradient reaches step 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -141,7 +141,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
 
 # ---- Text ----
 CJK = "々〇\u3040-\u30ff\u3400-\u9fff"  # Chinese and Japanese characters
-SYMBOLS = re.escape(string.punctuation + "‘’“”–—…，。、！？")  # not only those of ASCII
+SYMBOLS = re.escape(string.punctuation + "‘’“”–—…，。、！？")  # not only ASCII
 TOKEN = re.compile(rf"""
     0+                        # digits, which have all been replaced by 0
     | [{CJK}]                 # one character: these scripts put no spaces between words

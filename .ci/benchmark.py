@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Measure what README.md claims. It needs requirements.txt and scikit-learn.
 
-    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 30 minutes
+    python .ci/benchmark.py spam.csv --seeds 10     all parts, about 25 minutes
     python .ci/benchmark.py --part speed            one part; this one needs no file
 """
 import argparse
