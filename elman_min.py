@@ -14,31 +14,35 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     y_t   (O,)    output: the probability of spam, given the first t tokens (O = 1)
     W_xh  (I, H)  input weights; I is the number of tokens in the vocabulary
     W_hh  (H, H)  recurrent weights
-    b_h   (H,)    hidden bias, what a hidden unit gets without any input
+    b_h   (H,)    hidden bias
     W_hy  (H, O)  output weights
-    b_y   (O,)    output bias, sets the base rate (most messages are ham)
+    b_y   (O,)    output bias
 
-All W and b are learned from labeled messages; together they are called the weights.
-Every step uses the same weights, so a message may have any length. tanh maps into
-(-1, 1) and so bounds the hidden state; without it, h_t W_hy would be a sum over the
-tokens, in which none could change the effect of another. sigmoid maps into (0, 1); its
-argument, z_t = h_t W_hy + b_y, is called the logit.
+The weights W and biases b are the parameters, which are learned from labeled messages.
+They are the same at every step, so what is learned about a word at one place holds at
+all others, and a message may have any length. tanh maps into (-1, 1), which bounds the
+hidden state. It also lets tokens affect each other: after "not", a word can mean
+something else. Without tanh, each token would add its own term to h_t W_hy, which
+depends on its distance from step t only. sigmoid maps into (0, 1); its argument,
+z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L says in one number how wrong the outputs are. The gradient says, for each
-weight, how fast L changes as that weight changes; an update moves every weight a
-little against its gradient, so that L falls. The chain rule computes the gradient from
+parameter, how fast L changes as that parameter changes; an update moves every parameter
+a little against its gradient, so that L falls. The chain rule computes the gradient from
 the last step T back to the first, which is called backpropagation through time. Write
-h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as rows:
+h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as rows. B
+messages are read at once; length is the number of tokens of a message, target its class:
 
-    dL/dz_t  = (y_t - target) / (B * length)        the loss of B messages, see sequence_loss
+    dL/dz_t  = (y_t - target) / (B * length)        target is 1 for spam; see sequence_loss
     dL/dh_t  = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T  h_t is used in z_t and, if t < T, a_{t+1}
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
-    dL/dW_hh = sum over t of h_{t-1}^T dL/da_t      W_hh is used at every step (so is W_xh)
+    dL/dW_hh = sum of h_{t-1}^T dL/da_t             over steps and messages: all use W_hh
 
-Each step back multiplies the gradient by 1 - h_t^2, which is at most 1, and by W_hh^T.
-Over many steps it may shrink to almost nothing (vanish) or grow very large (explode).
+Each step back multiplies by W_hh^T and by 1 - h_t^2, which is at most 1. Over many steps
+the product may shrink to almost nothing (vanish) or grow very large (explode). It is
+exact all the same: what vanishes is the share of the early steps in the sum.
 
-Commands, with the last line that each prints (tn: ham messages recognized):
+Commands, with a line that each prints (tn: ham recognized as ham):
     python elman_min.py train spam.csv               saved 'elman_min.pt'
     python elman_min.py test spam.csv                tn        929
     python elman_min.py predict "Text WIN to 80082"  spam (P(spam) = 0.9989)
@@ -46,7 +50,7 @@ Commands, with the last line that each prints (tn: ham messages recognized):
 import argparse
 import csv
 import io
-import random
+import itertools
 import re
 import string
 import sys
@@ -67,23 +71,27 @@ class ElmanRNN(nn.Module):
 
     `x` is a batch of B sequences of T steps: int64 ids (B, T), or float vectors
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
-    sequences share it; by default 0. Returns the logits (B, T, O) and states (B, T, H).
-    In a network that predicts the next word, as Elman's did, words that are used alike
-    get similar states.
+    sequences share it; by default 0 (it could be learned, as one more parameter).
+    `model(x, hidden)` calls `forward`, which returns logits (B, T, O) and states
+    (B, T, H). nn.RNN also returns the last state, as h_n. To stack two networks, pass
+    the states of the first to the second as its `x`.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
-    come after its padding; its last real step is at its length - 1. To read a long
-    stream piece by piece, in order and without padding, pass hidden=states[:, -1].detach():
-    the gradient stops there, and the earlier steps need not be kept in memory.
+    come after its padding; its last real step is at its length - 1. Messages do not
+    continue each other, so each begins with h_0. To read one long stream in pieces, in
+    order and without padding, pass hidden=states[:, -1].detach(): the gradient stops
+    there, and the earlier steps need not be kept in memory.
 
-    Elman used a sigmoid for h_t. Its slope is at most 1/4, that of tanh up to 1, so
-    with tanh the gradient vanishes more slowly. His gradient stopped at h_{t-1}, so no
-    state was trained to keep what later steps need; here the gradient reaches step 1.
+    Elman called units that hold h_{t-1} context units. His h_t used a sigmoid, whose
+    slope is at most 1/4, that of tanh up to 1, so with tanh the gradient vanishes more
+    slowly. His gradient stopped at h_{t-1}: no state was trained to keep what later
+    steps need.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
         super().__init__()
+        # parameters() lists each nn.Parameter; loss.backward() stores the gradient in its .grad.
         self.W_xh = nn.Parameter(torch.empty(input_size, hidden_size))
         self.W_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.b_h = nn.Parameter(torch.empty(hidden_size))
@@ -93,26 +101,27 @@ class ElmanRNN(nn.Module):
         # and stay equal. Small, to keep the argument of tanh near 0: far from 0 tanh is flat
         # (saturates). Sums of H random terms grow as root H, hence k, as in PyTorch's own RNN.
         k = hidden_size**-0.5
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -k, k)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -k, k)
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if x.dim() == 3:
-            from_x = x @ self.W_xh
+            xW = x @ self.W_xh
         else:
             # One-hot x_t W_xh is one row of W_xh: look it up instead of multiplying by zeros.
-            from_x = nn.functional.embedding(x, self.W_xh)
-        inputs = from_x + self.b_h                   # (B, T, H): all steps at once is faster
-        B, _, H = inputs.shape
-        h = inputs.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
+            xW = nn.functional.embedding(x, self.W_xh)
+        xW_plus_b = xW + self.b_h               # (B, T, H), all steps at once, which is faster
+        B, _, H = xW.shape
+        h = xW.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind: with inputs[:, t], the gradient of each step would be as large as inputs.
-        for input_t in inputs.unbind(dim=1):         # (B, H): x_t W_xh + b_h
-            h = torch.tanh(input_t + h @ self.W_hh)  # (B, H)
-            history.append(h)
-        states = torch.stack(history, dim=1)         # (B, T, H)
-        logits = states @ self.W_hy + self.b_y       # (B, T, O); sigmoid follows where needed
+        # unbind: with xW_plus_b[:, t], the gradient of each step would be as large as xW_plus_b.
+        for xW_plus_b_t in xW_plus_b.unbind(dim=1):
+            h = torch.tanh(xW_plus_b_t + h @ self.W_hh)
+            history.append(h)                   # (B, H)
+        states = torch.stack(history, dim=1)    # (B, T, H)
+        logits = states @ self.W_hy + self.b_y  # (B, T, O)
         return logits, states
+
 
 def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     """Return the mean binary cross-entropy of a batch of padded messages.
@@ -122,22 +131,20 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     with respect to the logit is y_t - target, so it corrects confident mistakes most; a
     squared error hardly would, as the sigmoid is flat there. The loss of a message is
     the mean over its steps, the result the mean over messages: long ones count no more
-    than short ones. Only the last step gives the answer, but every step has a loss, so
-    that the gradient of an early token need not travel from the end and vanish.
-
-    For three classes, copy the code: output_size is 3, losses are cross_entropy of
-    logits.transpose(1, 2), softmax(dim=-1) replaces sigmoid, targets 0 to 2 stay int64.
+    than short ones. The answer is read at the last step, but a loss at every step makes
+    each output a probability, given the tokens so far, and F1 on spam.csv .008 higher.
     """
-    B, T, _ = logits.shape
-    step_targets = targets.reshape(B, 1).expand(B, T).to(logits.dtype)  # the same at every step
-    # From logits: where a sigmoid rounds to exactly 0 or 1, no useful gradient is left.
+    _, T, _ = logits.shape
+    step_targets = targets[:, None].expand(-1, T).to(logits.dtype)  # the same at every step
+    # From logits: a float32 sigmoid is exactly 1 from about 17 on and 0 below about -88, where
+    # no useful gradient is left.
     losses = nn.functional.binary_cross_entropy_with_logits(
-        logits.squeeze(2), step_targets, reduction="none")     # (B, T)
-    lengths = lengths.reshape(B)
-    step = torch.arange(1, T + 1, device=logits.device)        # (T,)
-    mask = step <= lengths[:, None]                            # (B, T), False on padding
-    message_losses = (losses * mask).sum(dim=1) / lengths      # (B,)
+        logits.squeeze(2), step_targets, reduction="none")           # (B, T)
+    mask = torch.arange(T, device=logits.device) < lengths[:, None]  # (B, T), False on padding
+    losses[~mask] = 0.0
+    message_losses = losses.sum(dim=1) / mask.sum(dim=1)             # (B,)
     return message_losses.mean()
+
 
 # ---- Text ----
 CJK = "々〇\u3040-\u30ff\u3400-\u9fff"  # Chinese and Japanese characters
@@ -149,35 +156,40 @@ TOKEN = re.compile(rf"""
     | [^\s0{SYMBOLS}{CJK}]+   # a run of anything else: a word, £, an emoji
 """, re.VERBOSE)
 
+
 def tokenize(message: str) -> list[str]:
-    """Split a text into tokens: three about the message, then words, numbers, symbols.
+    """Split a text into words, numbers and symbols, and add three facts about all of it.
 
-    >>> tokenize("Text WIN to 80082")
-    ['<length 0>', '<capitals 4>', '<digits 3>', 'text', 'win', 'to', '00000']
+    >>> print(*tokenize("Text WIN to 80082"))
+    <length 0> <capitals 4> <digits 3> text win to 00000 <length 0><capitals 4><digits 3>
 
-    The first three are the length in units of 25 characters, the share of capitals
-    among the letters in tenths, and the number of digits in groups (0: none, 1: one, 2:
-    two or three, 3: four to seven, and so on). They are tokens and not numbers, so that
-    each value has its own row of weights, and coarse, so that most values are frequent
-    enough to learn from. They come first, so that the network knows them when it reads
-    the words.
+    The facts are the length in units of 25 characters, the share of capitals among the
+    letters in tenths, and the number of digits in groups (0: none, 1: one, 2: two or
+    three, 3: four to seven, and so on). The words cannot tell them: words are in lower
+    case, digits are 0. A fact is a token, not a number, so that each value has its own
+    row of weights, and coarse, so that most values are frequent enough to learn from.
+    The facts come first, so that the network knows them when it reads the words, and
+    once more at the end, as one token, because the state forgets them: other facts at
+    the start change the last logit by 10 in messages of 8 tokens, by .1 in those of 25.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
     letters = [char for char in message if char.isalpha()]
     capitals = sum(char.isupper() for char in letters)
     digits = re.findall(r"\d", message)
-    tokens = [f"<length {len(message) // 25}>",
-              f"<capitals {10 * capitals // max(len(letters), 1)}>",
-              f"<digits {len(digits).bit_length()}>"]
+    facts = [f"<length {len(message) // 25}>",
+             f"<capitals {10 * capitals // max(len(letters), 1)}>",
+             f"<digits {len(digits).bit_length()}>"]
     # WIN and win are one token. Few numbers recur, but their lengths do (UK phones: 11 digits).
     text = re.sub(r"\d", "0", message.lower())
-    for token in TOKEN.findall(text):
-        if token[0] != "0":
-            # Most word forms are rare: "winners" becomes "winner". Limits of 5 or 8 score alike.
-            token = token[:6]
-        tokens.append(token)
-    return tokens
+    words = []
+    for word in TOKEN.findall(text):
+        if word[0] != "0":
+            # Most word forms are rare: "winners" becomes "winner". A limit of 8 scores slightly worse.
+            word = word[:6]
+        words.append(word)
+    return [*facts, *words, "".join(facts)]
+
 
 class Vocabulary:
     """Map tokens to ids and back. Any token not in it has id 0, `<UNK>` (unknown)."""
@@ -194,12 +206,17 @@ class Vocabulary:
         ids = [self.token_to_idx.get(token, 0) for token in tokenize(message)]
         return torch.tensor(ids)
 
+
 def build_vocabulary(frame: pd.DataFrame) -> Vocabulary:
-    """Collect the tokens that occur twice or more: one occurrence teaches too little."""
+    """Collect the tokens that occur twice or more: one occurrence teaches too little.
+
+    Tokens that occur once are <UNK> in training, so the network learns what an unknown one means.
+    """
     counts: Counter[str] = Counter()
-    for message in frame["message"]:
+    for message in frame["message"].tolist():
         counts.update(tokenize(message))
     return Vocabulary(token for token, count in counts.items() if count > 1)
+
 
 # ---- Training and prediction ----
 def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
@@ -210,53 +227,59 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
     matrix product is faster than B small ones. A tensor is rectangular, so messages are
     padded to the longest of the batch. Padding has id 0, as <UNK> has, which does no
     harm: the network is causal, and sequence_loss gives padding no weight. Sorting by
-    length shortens padding and halves the time, but every epoch has the same batches.
+    length shortens padding and nearly halves the time of training; in return, every
+    epoch has the same batches.
     """
-    encoded = [vocabulary.encode(message) for message in frame["message"]]
+    encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
     targets = torch.tensor(frame["target"].tolist())
+    # Random among equal lengths: rows sorted by class would give batches of one class.
+    shuffled = torch.randperm(len(encoded))
+    by_length = shuffled[lengths[shuffled].argsort(stable=True)]
     batches = []
-    for rows in lengths.argsort(stable=True).split(batch_size):  # (B,)
+    for rows in by_length.split(batch_size):  # (B,)
         chosen = [encoded[row] for row in rows]
         x = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
         batches.append((x, targets[rows], lengths[rows]))
     return batches
 
+
 def print_epoch(epoch: int, loss: float) -> None:
     print(f"epoch {epoch:2}  loss {loss:.4f}", flush=True)
 
+
 def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
-          epochs: int = 18, batch_size: int = 32, learning_rate: float = 6e-3,
+          epochs: int = 17, batch_size: int = 32, learning_rate: float = 6e-3,
           weight_decay: float = 0.2, word_dropout: float = 0.3,
           report: Callable[[int, float], object] = print_epoch) -> None:
     """Train `model` in place, on its device, on the columns `target` and `message`.
 
     `model` can be any causal module that maps ids (B, T) to logits (B, T, 1) and one
-    more result. An epoch is one pass over all messages; `report(epoch, loss)` is called
-    after each, with the mean loss of its batches. `word_dropout` is the probability that
-    a token becomes <UNK>, so that the network learns to handle unknown words and not to
-    rely on any single word or fact. To train less, pass fewer epochs: the learning rate
-    falls to 0 over them. The defaults, and 32 hidden units, are from cross-validation on
-    spam.csv (train on four fifths, test on the rest, five times), so tests on it
-    are slightly optimistic. Raises ValueError unless targets are 0 and 1, both present.
+    more result. An epoch is one pass over all messages; after each, `report(epoch, loss)`
+    gets the mean loss of its batches; it may raise an exception to stop. `word_dropout`
+    is the probability that a token becomes <UNK>, so that the network learns to handle
+    unknown words and not to rely on any single word or fact. The learning rate falls to
+    0 over `epochs`. The defaults, and 32 hidden units, are from cross-validation on
+    spam.csv (train on four fifths, test on the rest, five times), so tests on it are
+    slightly optimistic. Raises ValueError unless targets are 0 and 1, both present.
     """
     if set(frame["target"]) != {0, 1}:
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides each weight's recent mean gradient by that gradient's usual size, so that the
-    # weights of rare tokens are learned, too. AdamW also shrinks all weights a little at each
-    # update (weight decay), so that only those that many messages need become large.
+    # Adam divides each parameter's recent mean gradient by that gradient's usual size, so that
+    # rows of rare tokens, whose mean gradient is tiny, are learned, too. AdamW also shrinks all
+    # parameters a little at each update (weight decay).
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
-                                  fused=True)  # fused is faster
-    # The learning rate, the size of the updates, falls to 0: each batch pulls the weights in a
-    # slightly different direction, and small updates let them settle.
+                                  fused=True)  # fused: about a tenth faster
+    # The learning rate, the size of the updates, falls to 0: each batch pulls the parameters in
+    # a slightly different direction, and small updates let them settle.
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
-        model.train()  # turns dropout layers on, if any, since `report` may call predict
+        model.train()  # turns dropout layers on (ElmanRNN has none), as `report` may call predict
         total = 0.0
-        # In sorted order, each epoch would end with long messages and favor them.
+        # In random order: sorted by length, the AUC on spam.csv is .001 lower.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
             dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
@@ -265,12 +288,11 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # the chain rule, through all operations that led to the loss
-            # Scale the gradient to a norm of at most 1: an exploding one would upset Adam's means.
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()  # the update
             schedule.step()
             total += loss.item()
         report(epoch, total / len(batches))
+
 
 @torch.no_grad()  # nothing is learned, so no gradient is needed
 def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) -> Tensor:
@@ -281,6 +303,7 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
     logits, _ = model(batch)  # (1, T, 1)
     probabilities = torch.sigmoid(logits).cpu()
     return probabilities.reshape(len(ids))
+
 
 def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -> Tensor:
     """Return the probability that each of N messages is spam, float (N,).
@@ -293,24 +316,30 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
     last = [token_probabilities(model, vocabulary, message)[-1] for message in messages]
     return torch.tensor(last)
 
+
 # ======== Data, metrics, checkpoints, command line: nothing new about networks ========
+LABELS = {"ham": 0, "spam": 1}
 
-def toy_messages(n: int = 4000, seed: int = 0) -> pd.DataFrame:
-    """Return `n` requests to swap two things; asking for the more valuable one is spam.
 
-    Each spam has a ham twin (if `n` is even), with the two things exchanged. They have
-    the same words: the network must remember the first thing until it reads the second.
+def toy_messages() -> pd.DataFrame:
+    """Return requests to swap two things; asking for the more valuable one is spam.
+
+    Each spam has a ham twin with the two things exchanged, which has the same words: the
+    network must hold the first thing in its state until it reads the second, up to six
+    words later. All things have four letters, so the length of a message tells nothing.
     """
-    things = "pen cup book lamp watch phone bike car boat house".split()  # in order of value
-    rng = random.Random(seed)
-    rows: list[tuple[int, str]] = []
-    while len(rows) < n:
-        greeting = rng.choice("hi hello hey dear sir madam".split())
-        farewell = rng.choice("bye thanks cheers ok soon today".split())
-        low, high = sorted(rng.sample(range(10), 2))
-        rows.append((1, f"{greeting} swap your {things[high]} for my {things[low]} {farewell}"))
-        rows.append((0, f"{greeting} swap your {things[low]} for my {things[high]} {farewell}"))
-    return pd.DataFrame(rows[:n], columns=["target", "message"])
+    greetings = ["hi", "hello", "hey", "dear"]
+    things = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
+    between = ["", " please", " right now", " if you can", " as soon as possible"]
+    farewells = ["bye", "thanks", "cheers"]
+    rows = []
+    for greeting, words, farewell in itertools.product(greetings, between, farewells):
+        for mine, yours in itertools.permutations(range(10), 2):
+            target = int(yours > mine)
+            rows.append((target, f"{greeting} swap your {things[yours]}{words} for my "
+                                 f"{things[mine]} {farewell}"))
+    return pd.DataFrame(rows, columns=["target", "message"])
+
 
 def read_messages(path: str | Path) -> pd.DataFrame:
     """Read labeled messages into the columns `target` (0 ham, 1 spam) and `message`.
@@ -332,55 +361,61 @@ def read_messages(path: str | Path) -> pd.DataFrame:
             io.StringIO(text), header=None, dtype=str, sep="\t" if has_tabs else ",",
             quoting=csv.QUOTE_NONE if has_tabs else csv.QUOTE_MINIMAL,
             na_filter=False)  # the filter would drop a message "NA"
-        labels = table[0].str.strip().str.lower()
-        labeled = labels.isin(["ham", "spam"])
-        others = table[0][~labeled].drop(0, errors="ignore")  # row 0 may be a header
+        table["target"] = table[0].str.strip().str.lower().map(LABELS)  # NaN for other labels
+        if table["target"].isna()[0]:
+            table = table[1:]  # row 0 is a header
+        others = table[0][table["target"].isna()]
         if len(others) > 0:
             raise ValueError(f"row {others.index[0] + 1} begins with {others.iloc[0][:20]!r}, "
                              "not with ham or spam")
-        if table.shape[1] < 2 or not labeled.any():
-            raise ValueError("needs a column of ham and spam and a column of messages; found "
-                             f"{table.shape[1]} columns and {labeled.sum()} rows of ham or spam")
+        if 1 not in table or table.empty:
+            raise ValueError("needs a column of ham and spam and a column of messages")
     except ValueError as error:
-        raise ValueError(f"{path!r}: {str(error).strip()}") from error
-    frame = pd.DataFrame({"target": (labels == "spam").astype(int), "message": table[1]})
-    return frame[labeled].reset_index(drop=True)
+        raise ValueError(f"{path!r}: {str(error).strip()} (README.md shows how to read "
+                         "other layouts)") from error
+    frame = pd.DataFrame({"target": table["target"].astype(int), "message": table[1]})
+    return frame.reset_index(drop=True)
+
 
 def split(frame: pd.DataFrame, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the distinct messages (the first of equal ones) into (train, test).
 
-    A network can memorize the messages it trains on, so only others show what it has
-    learned. A hash of the message decides, not a random number: so `test` finds the same
-    messages again, whatever the order of the rows. `fold`, from 0 to 4, chooses about
-    a fifth to test on; to split the training part again, use another fold.
+    A network can memorize the messages it trains on, so it is tested on others (some of
+    which may be nearly the same). A hash of the message decides, not a random number: so
+    `test` finds the same messages again, whatever the order of the rows. `fold`, from 0
+    to 4, chooses about a fifth to test on; to split the rest again, use another fold.
     """
     distinct = frame.drop_duplicates("message")
-    data = distinct["message"].str.encode("utf-8", "replace")  # lone surrogates have no UTF-8
-    held_out = data.map(zlib.crc32) % 5 == fold
+    held_out = distinct["message"].str.encode("utf-8").map(zlib.crc32) % 5 == fold
     return distinct[~held_out], distinct[held_out]
+
 
 # ---- Evaluation and checkpoints ----
 def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str, float]:
     """Return classification metrics for N probabilities of spam and N targets, 0 or 1.
 
     Both can be lists, arrays, Series or tensors, in the same order. A message counts as
-    spam above .5; for another threshold, pass the tensor `p > threshold`. `mcc` (Matthews
-    correlation) is 0 if all are put in one class, where accuracy can be high. 0 / 0 is 0
-    here. Raises ValueError for unequal lengths and for other values, such as logits.
+    spam above .5; for another threshold, pass the tensor `p > threshold`. Accuracy is
+    the share of right answers, high even if rare spam is always missed. Precision is the
+    share of spam among messages that count as spam, recall the share of spam that is
+    found, f1 their harmonic mean, mcc (Matthews) the correlation of answer and target.
+    0 / 0 is 0 here. Raises ValueError for unequal lengths and for other values.
     """
-    counts: Counter[tuple[bool, bool]] = Counter()
-    for p, y in zip(probability, target, strict=True):
-        if not 0 <= p <= 1 or y not in (0, 1):
-            raise ValueError("pass probabilities from 0 to 1 and targets, 0 or 1")
-        counts[bool(p > 0.5), bool(y == 1)] += 1
-    tp = counts[True, True]    # spam found
-    fp = counts[True, False]   # ham taken for spam
-    fn = counts[False, True]   # spam missed
-    tn = counts[False, False]  # ham recognized
+    pairs = list(zip(probability, target, strict=True))
+    # double, because .50000001 would be .5 in single precision
+    p, y = torch.tensor(pairs, dtype=torch.double).reshape(-1, 2).T  # (N,) each
+    if not ((p >= 0) & (p <= 1) & ((y == 0) | (y == 1))).all():
+        raise ValueError("pass probabilities from 0 to 1 (not logits) and targets, 0 or 1")
+    says_spam = p > 0.5
+    is_spam = y == 1
+    tp = int((says_spam & is_spam).sum())    # spam found
+    fp = int((says_spam & ~is_spam).sum())   # ham taken for spam
+    fn = int((~says_spam & is_spam).sum())   # spam missed
+    tn = int((~says_spam & ~is_spam).sum())  # ham recognized
     # max(n, 1) changes only a denominator of 0, as the counts are integers.
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return {
-        "accuracy": (tp + tn) / max(tp + fp + fn + tn, 1),
+        "accuracy": (tp + tn) / max(len(y), 1),
         "precision": tp / max(tp + fp, 1),
         "recall": tp / max(tp + fn, 1),
         "f1": 2 * tp / max(2 * tp + fp + fn, 1),
@@ -388,15 +423,19 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
         "tp": tp, "fp": fp, "fn": fn, "tn": tn,
     }
 
+
 def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
     """Write a checkpoint. Raises OSError, or TypeError for what `load` could not rebuild."""
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
+    # Tokens, because an id is a place in this list.
+    checkpoint = {"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}
     # Write elsewhere, then rename, so that an interrupted run leaves the old file whole.
     temporary = Path(f"{path}.tmp")
     with temporary.open("wb") as file:  # given a path, torch.save raises RuntimeError
-        torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
+        torch.save(checkpoint, file)
     temporary.replace(path)
+
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[ElmanRNN, Vocabulary]:
     """Load a checkpoint. Raises OSError, or ValueError if it is invalid."""
@@ -412,47 +451,29 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[ElmanRNN
         raise ValueError(f"{path!r} is not a checkpoint of this program") from error
     return model.to(device), vocabulary
 
-# ---- Command line ----
-def train_or_test(command: str, file: str | None, path: str, device: str) -> None:
-    frame = toy_messages() if file is None else read_messages(file)
-    fit, held_out = split(frame)
-    print(f"{len(frame):,} messages, {frame['target'].sum():,} of them spam; "
-          f"{len(fit):,} distinct ones to train, {len(held_out):,} to test")
-    if held_out.empty:
-        raise ValueError("too few messages to hold any out for testing")
-    if command == "train":
-        # On the same machine, with the same versions, the same seed gives the same weights.
-        torch.manual_seed(0)
-        vocabulary = build_vocabulary(fit)
-        model = ElmanRNN(len(vocabulary), hidden_size=32).to(device)
-        train(model, vocabulary, fit)
-        save(model, vocabulary, path)
-    model, vocabulary = load(path, device)  # after training, too, to test what was saved
-    probability = predict(model, vocabulary, held_out["message"])
-    for name, value in evaluate(probability, held_out["target"]).items():
-        print(f"{name:9} {round(value, 4)}")
-    if command == "train":
-        print(f"saved {path!r}")
 
-def show_prediction(text: str, path: str, device: str) -> None:
-    model, vocabulary = load(path, device)
+# ---- Command line ----
+def show_prediction(model: ElmanRNN, vocabulary: Vocabulary, text: str) -> None:
     probabilities = token_probabilities(model, vocabulary, text).tolist()
     for token, p in zip(tokenize(text), probabilities):
         bar = "#" * round(20 * p)
         print(f"{p:.2f} {bar:20} {token!r}")
     last = probabilities[-1]
-    print(f"{'spam' if last > 0.5 else 'ham'} (P(spam) = {last:.4f})")
+    ham, spam = LABELS
+    print(f"{spam if last > 0.5 else ham} (P(spam) = {last:.4f})")
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line. A user's mistake ends with a message and a nonzero status."""
     torch.set_num_threads(1)  # the matrices are so small that more threads are slower
-    device = str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     parser = argparse.ArgumentParser(description="Train, test and use a spam filter.")
     parser.add_argument("command", choices=["train", "test", "predict"])
     parser.add_argument("input", nargs="?", help="labeled messages (default: toy ones) or a text")
     parser.add_argument("--model", help="checkpoint (default: elman_min.pt; for the toy: toy.pt)")
-    parser.add_argument("--device", default=device, choices=sorted({"cpu", device}),
-                        help="default: %(default)s")
+    parser.add_argument("--device", default="cpu",
+                        choices=["cpu"] if accelerator is None else ["cpu", accelerator.type],
+                        help="default: cpu; others are seldom faster for so small a network")
     args = parser.parse_intermixed_args(argv)  # for `predict --model x.pt TEXT`
     if args.command == "predict" and args.input is None:
         parser.error("predict needs a text")
@@ -461,15 +482,34 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--model must end in .pt, so that no other file is replaced")
     try:
         if args.command == "predict":
-            show_prediction(args.input, path, args.device)
-        else:
-            train_or_test(args.command, args.input, path, args.device)
+            model, vocabulary = load(path, args.device)
+            show_prediction(model, vocabulary, args.input)
+            return
+        frame = toy_messages() if args.input is None else read_messages(args.input)
+        fit, held_out = split(frame)
+        print(f"{len(frame):,} messages, {frame['target'].sum():,} of them spam; "
+              f"{len(fit):,} distinct ones to train, {len(held_out):,} to test")
+        if held_out.empty:
+            raise ValueError("too few messages to hold any out for testing")
+        if args.command == "train":
+            torch.manual_seed(0)  # the same parameters again, on the same machine and versions
+            vocabulary = build_vocabulary(fit)
+            model = ElmanRNN(len(vocabulary), hidden_size=32).to(args.device)
+            train(model, vocabulary, fit)
+            save(model, vocabulary, path)
+            print(f"saved {path!r}")
+        model, vocabulary = load(path, args.device)  # after training, too: test what was saved
+        probability = predict(model, vocabulary, held_out["message"])
+        for name, value in evaluate(probability, held_out["target"]).items():
+            print(f"{name:9} {round(value, 4)}")
     except FileNotFoundError as error:
-        hints = {Path(args.input or ""): "; see spam.csv.README", Path(path): "; run train first"}
-        sys.exit(f"elman_min.py: {error}{hints.get(Path(error.filename), '')}")
+        sys.exit(f"elman_min.py: {error}; for data, see spam.csv.README; for a checkpoint, "
+                 "first run train FILE, or choose one with --model")
     except (OSError, ValueError) as error:
         sys.exit(f"elman_min.py: {error}")
 
+
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # on ASCII terminals
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not in a notebook
+        sys.stdout.reconfigure(errors="replace")  # for terminals that cannot show a character
     main()

@@ -5,9 +5,13 @@ The name or the docstring of a test says what it promises. A test with @given ru
 25 inputs that hypothesis draws. `python -m pytest -s -k simulation` prints the figures
 of Elman's experiments. Shapes are named as in elman_min.py.
 """
+import contextlib
 import inspect
+import io
+import itertools
 import random
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -90,7 +94,7 @@ def test_gradient_reaches_every_parameter(case):
 
 @given(networks())
 def test_matches_nn_rnn(case):
-    """With the same weights and h_0, states and logits are those of nn.RNN and a linear layer."""
+    """With the same parameters and h_0, the results are those of nn.RNN and nn.Linear."""
     model, x = case
     rnn = nn.RNN(*model.W_xh.shape, batch_first=True).double()
     rnn.load_state_dict({
@@ -99,11 +103,13 @@ def test_matches_nn_rnn(case):
         "bias_ih_l0": model.b_h,
         "bias_hh_l0": torch.zeros_like(model.b_h),  # nn.RNN has a second, redundant bias
     })
-    hidden = torch.rand(len(model.b_h), dtype=torch.double)      # one h_0 for all sequences
-    expected, _ = rnn(x, hidden.repeat(1, len(x), 1))
-    logits, states = model(x, hidden)
+    linear = nn.Linear(*model.W_hy.shape).double()
+    linear.load_state_dict({"weight": model.W_hy.T, "bias": model.b_y})
+    h_0 = torch.rand(len(model.b_h), dtype=torch.double)         # the same for all sequences
+    expected, _ = rnn(x, h_0.repeat(1, len(x), 1))
+    logits, states = model(x, hidden=h_0)
     torch.testing.assert_close(states, expected)
-    torch.testing.assert_close(logits, expected @ model.W_hy + model.b_y)
+    torch.testing.assert_close(logits, linear(expected))
 
 def bptt(model, x, targets, lengths):
     """Return the gradients of sequence_loss, derived by hand. x is (B, T, I).
@@ -216,7 +222,7 @@ def test_initial_weights_fill_their_range():
 
 @given(networks())
 def test_loss_is_the_mean_of_minus_log_probability(case):
-    """It is averaged over steps, then messages. Targets and lengths may be (B, 1)."""
+    """It is averaged over steps, then messages. Other shapes are refused, not broadcast."""
     model, x = case
     targets, lengths = random_labels(x)
     logits, _ = model(x)
@@ -226,10 +232,16 @@ def test_loss_is_the_mean_of_minus_log_probability(case):
         true_class = spam if target == 1 else 1 - spam
         losses.append(-torch.log(true_class).mean())
     expected = torch.stack(losses).mean()
-    result = sequence_loss(logits, targets[:, None], lengths[:, None])
+    result = sequence_loss(logits, targets, lengths)
     torch.testing.assert_close(result, expected)
-    with pytest.raises(ValueError, match="size"):  # three outputs are not broadcast
-        sequence_loss(logits.expand(-1, -1, 3), targets, lengths)
+    B, T, _ = logits.shape
+    for other in [
+        (logits.expand(B, T, 3), targets, lengths),
+        (logits, targets[:, None], lengths),
+        (logits, targets, lengths[:, None]),
+    ]:
+        with pytest.raises((ValueError, RuntimeError, IndexError)):
+            sequence_loss(*other)
 
 def test_loss_stays_finite_where_sigmoid_saturates():
     """For a very wrong logit the loss is |logit|, and its gradient is still -1 for spam."""
@@ -501,12 +513,126 @@ def test_simulation_lexical_classes():
     assert before < 29
     assert set(figures["near zog"]) <= set(ANIMATE)
 
+# ---- Inside the network ----
+# What the network of the toy has learned, and how.
+THINGS = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
+FIRST, MY = 6, -5  # the steps of the first thing and of "my", before the second thing
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Train on the toy by the command line. Return the rows it prints and its checkpoint."""
+    path = str(tmp_path_factory.mktemp("toy") / "toy.pt")
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        elman_min.main(["train", "--model", path])
+    rows = [" ".join(row.split()) for row in stdout.getvalue().splitlines()]
+    return rows, path
+
+def untrained(vocabulary):
+    """Return the network of the toy as it is before training."""
+    torch.manual_seed(0)
+    return ElmanRNN(len(vocabulary), 32)
+
+def encode_toy(vocabulary, pairs, words=""):
+    """Return the ids of a message for each (first thing, second thing), (B, T)."""
+    messages = [f"hey swap your {first} {words} for my {second} bye" for first, second in pairs]
+    return torch.stack([vocabulary.encode(message) for message in messages])
+
+@torch.no_grad()
+def inside_probability(model, vocabulary):
+    """Return P(spam) after each of the ten things, and the best possible one, (10,).
+
+    When the first thing has been read, nobody can know whether the second one is worth less.
+    The best possible answer is the share of the nine other things that are.
+    """
+    logits, _ = model(encode_toy(vocabulary, [(thing, "lamp") for thing in THINGS]))
+    return logits[:, FIRST, 0].sigmoid(), torch.arange(10) / 9
+
+@torch.no_grad()
+def inside_states(model, vocabulary, words, step):
+    """Return the places of the ten things on one line through their states, (10,).
+
+    The line is the first principal component: the direction in which the ten states at `step`
+    differ most. Return also its share of their variance.
+    """
+    _, states = model(encode_toy(vocabulary, [(thing, "lamp") for thing in THINGS], words))
+    centered = states[:, step] - states[:, step].mean(dim=0)           # (10, H)
+    _, scales, directions = torch.linalg.svd(centered, full_matrices=False)
+    places = centered @ directions[0]                                  # (10,)
+    share = scales[0] ** 2 / scales.square().sum()
+    return places * places[-1].sign(), share  # a direction has no sign: the farm gets +
+
+@torch.no_grad()
+def inside_memory(model, vocabulary, count):
+    """Return the accuracy with `count` words between the things that are not in training."""
+    pairs = list(itertools.permutations(THINGS, 2))
+    is_spam = torch.tensor([THINGS.index(first) > THINGS.index(second) for first, second in pairs])
+    logits, _ = model(encode_toy(vocabulary, pairs, "very " * count))  # (90, T, 1)
+    says_spam = logits[:, -1, 0] > 0
+    return (says_spam == is_spam).float().mean()
+
+def inside_gradient(model, vocabulary):
+    """Return how strongly the last logit depends on each step, relative to the last, (T,).
+
+    It is the norm of the gradient with respect to the one-hot input, as a geometric mean over
+    the held-out messages with four words between the things.
+    """
+    _, held_out = split(toy_messages())
+    messages = [message for message in held_out["message"] if "as soon as possible" in message]
+    ids = torch.stack([vocabulary.encode(message) for message in messages])
+    x = nn.functional.one_hot(ids, len(vocabulary)).float().requires_grad_()
+    logits, _ = model(x)
+    logits[:, -1].sum().backward()
+    norms = x.grad.norm(dim=2)                                         # (B, T)
+    return (norms / norms[:, -1:]).log().mean(dim=0).exp()
+
+def test_inside_probability(toy):
+    """After the first thing, P(spam) is close to the best possible one."""
+    model, vocabulary = load(toy[1])
+    probability, best = inside_probability(model, vocabulary)
+    print(f"\n{'first thing':27}", *THINGS)
+    print(f"{'P(spam) after it':27}", *[f"{p:.2f}" for p in probability])
+    print(f"{'  the best possible':27}", *[f"{p:.2f}" for p in best])
+    assert (probability - best).abs().max() < 0.15
+
+def test_inside_states(toy):
+    """The states are in the order of value, which no token tells, until the second thing."""
+    model, vocabulary = load(toy[1])
+    places, share = inside_states(model, vocabulary, "", FIRST)
+    later, _ = inside_states(model, vocabulary, "as soon as possible", MY)
+    print(f"{f'state ({share:.0%} of variance)':27}", *[f"{place:4.1f}" for place in places])
+    print(f"{'  six words later':27}", *[f"{place:4.1f}" for place in later])
+    assert (places.diff() > 0).all()
+    assert (later.diff() > 0).all()
+    assert share > 0.6
+
+def test_inside_memory(toy):
+    """A state is held over as many words as in training, even if they are new."""
+    model, vocabulary = load(toy[1])
+    counts = [0, 1, 2, 3, 4, 6, 8, 10, 20, 30]
+    accuracy = [inside_memory(model, vocabulary, count) for count in counts]
+    print(f"{'new words between':27}", *[f"{count:4}" for count in counts])
+    print(f"{'accuracy':27}", *[f"{value:.2f}" for value in accuracy])
+    assert min(accuracy[:5]) > 0.97
+
+def test_inside_gradient(toy):
+    """Training makes the last logit depend on early steps, too."""
+    model, vocabulary = load(toy[1])
+    before = inside_gradient(untrained(vocabulary), vocabulary)
+    after = inside_gradient(model, vocabulary)
+    steps = [0, 3, 6, 9, 12, 15]
+    print(f"{'gradient at token':27}", *[f"{step + 1:6}" for step in steps])
+    print(f"{'  before training':27}", *[f"{before[step]:.4f}" for step in steps])
+    print(f"{'  after training':27}", *[f"{after[step]:.4f}" for step in steps])
+    assert before[0] < 0.01
+    assert after.min() > 0.01
+
 # ---- Text ----
-@given(st.text(max_size=60) | st.just("no Unicode: \ud800"))  # a lone surrogate
+@given(st.text(max_size=60))
 def test_tokenize_takes_any_text(message):
-    """Any text gives three tokens about the message, then words without white space."""
-    first, second, third, *words = tokenize(message)
-    assert re.fullmatch(r"<length \d+><capitals \d+><digits \d>", first + second + third)
+    """Any text gives words without white space, between facts and all facts in one token."""
+    first, second, third, *words, last = tokenize(message)
+    assert re.fullmatch(r"<length \d+><capitals \d+><digits \d>", last)
+    assert first + second + third == last
     assert not re.search(r"\s", "".join(words))
 
 @pytest.mark.parametrize("message, words", [
@@ -519,7 +645,7 @@ def test_tokenize_takes_any_text(message):
 ])
 def test_words_and_symbols(message, words):
     """Words are cut after six characters, Chinese and Japanese text after each."""
-    assert tokenize(message)[3:] == words.split()
+    assert tokenize(message)[3:-1] == words.split()
 
 @pytest.mark.parametrize("message, about", [
     ("x" * 24, "<length 0> <capitals 0> <digits 0>"),
@@ -536,9 +662,9 @@ def test_vocabulary():
     """Tokens that occur twice or more have one id of their own, all others have id 0."""
     assert Vocabulary(["one", "<UNK>", "two", "one"]).idx_to_token == ["<UNK>", "one", "two"]
     vocabulary = build_vocabulary(pd.DataFrame({"message": ["win it", "WIN now", "now i win"]}))
-    about = ["<length 0>", "<capitals 0>", "<digits 0>"]
-    assert vocabulary.idx_to_token == ["<UNK>", *about, "win", "now"]
-    assert vocabulary.encode("now win it").tolist() == [1, 2, 3, 5, 4, 0]
+    facts = ["<length 0>", "<capitals 0>", "<digits 0>"]
+    assert vocabulary.idx_to_token == ["<UNK>", *facts, "win", "".join(facts), "now"]
+    assert vocabulary.encode("now win it").tolist() == [1, 2, 3, 6, 4, 0, 5]
 
 # ---- Training and prediction ----
 HAM = "i will be at home, see you tonight"
@@ -553,9 +679,9 @@ def test_padded_batches():
     frame = table([0, 1, 1], ["a b", "a", "a b b"])
     batches = padded_batches(frame, Vocabulary(tokenize("a b")), batch_size=2)
     x, targets, lengths = batches[0]
-    assert x.tolist() == [[1, 2, 3, 4, 0], [1, 2, 3, 4, 5]]
+    assert x.tolist() == [[1, 2, 3, 4, 6, 0], [1, 2, 3, 4, 5, 6]]
     assert targets.tolist() == [1, 0]
-    assert lengths.tolist() == [4, 5]
+    assert lengths.tolist() == [5, 6]
 
 def test_mean_losses_are_reported():
     """After each epoch, `report` gets its number and the mean loss of its batches."""
@@ -568,22 +694,32 @@ def test_mean_losses_are_reported():
     loss = pytest.approx(sequence_loss(logits, targets, lengths).item())
     assert reports == [(1, loss), (2, loss)]
 
+class Spy(ElmanRNN):
+    """A network that records its inputs and whether it is in training mode."""
+
+    def __init__(self, input_size):
+        super().__init__(input_size, 1)
+        self.seen = []
+        self.modes = []
+
+    def forward(self, x):
+        self.seen.append(x)
+        self.modes.append(self.training)
+        return super().forward(x)
+
 def test_batches_come_in_another_order_in_each_epoch():
     frame = table([0, 1] * 5, ["a " * i for i in range(10)])
-    lengths = []
-    model = ElmanRNN(1, 1)
-    model.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    model = Spy(1)
     train(model, Vocabulary(), frame, epochs=2, batch_size=1)
+    lengths = [x.shape[1] for x in model.seen]
     assert lengths[:10] != lengths[10:]
 
 def test_word_dropout_drops_single_tokens():
     """In training, each token becomes <UNK> with the given probability."""
     vocabulary = build_vocabulary(CHAT)
-    model = ElmanRNN(len(vocabulary), 1)
-    seen = []
-    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model = Spy(len(vocabulary))
     train(model, vocabulary, CHAT, epochs=1, batch_size=30, word_dropout=0.1)
-    dropped = seen[0] == 0  # (30, 7); without dropout, no id is 0
+    dropped = model.seen[0] == 0  # (30, 8); without dropout, no id is 0
     assert dropped.float().mean().item() == pytest.approx(0.1, abs=0.09)
     assert not dropped.all(dim=0).any()
     assert not dropped.all(dim=1).any()
@@ -598,35 +734,22 @@ def test_weight_decay_and_learning_rate():
     shrunk = (1 - 2 * rates).prod().item()
     assert model.W_xh[1].item() == pytest.approx(before * shrunk)
 
-def test_gradient_is_clipped():
-    """The gradient of all parameters together is scaled to the norm 1 if it is larger."""
-    model = ElmanRNN(1, 1)
-    nn.init.constant_(model.W_hy, 1000)  # so that it is larger
-    train(model, Vocabulary(), CHAT, epochs=1)
-    gradient = nn.utils.parameters_to_vector(weight.grad for weight in model.parameters())
-    assert gradient.norm().item() == pytest.approx(1, abs=1e-4)
-
 def test_any_causal_module_is_trained_in_place():
     """In place and in training mode, even after `predict` has set evaluation mode."""
-    model = nn.Sequential(ElmanRNN(1, 1)).eval()  # as a wrapper, it has no W_xh
-    before = model[0].b_y.item()
-    modes = []
-    model.register_forward_pre_hook(lambda *_: modes.append(model.training))
-    train(model, Vocabulary(), CHAT, epochs=2, batch_size=30,
-          report=lambda *_: predict(model, Vocabulary(), [HAM]))
-    assert model[0].b_y.item() != before
-    assert modes == [True, False, True, False]
+    model = Spy(1)
+    before = model.b_y.item()
+    wrapper = nn.Sequential(model).eval()  # it has no W_xh
+    train(wrapper, Vocabulary(), CHAT, epochs=2, batch_size=30,
+          report=lambda *_: predict(wrapper, Vocabulary(), [HAM]))
+    assert model.b_y.item() != before
+    assert model.modes == [True, False, True, False]
 
 def test_inputs_go_to_the_device_of_the_model():
-    """The model gets its inputs on the device of its first parameter, in train and predict."""
-    def stop(module, inputs):  # before the computation, as the meta device has no values
-        raise InterruptedError(inputs[0].device.type)
-
+    """On the meta device, which has no values, all goes well until values are needed."""
     model = ElmanRNN(1, 1).to("meta")
-    model.register_forward_pre_hook(stop)
-    with pytest.raises(InterruptedError, match="meta"):
+    with pytest.raises(RuntimeError, match="fused"):  # the update, after loss and gradient
         train(model, Vocabulary(), CHAT)
-    with pytest.raises(InterruptedError, match="meta"):
+    with pytest.raises(NotImplementedError, match="meta"):  # the copy to the CPU
         predict(model, Vocabulary(), [HAM])
 
 @pytest.mark.parametrize("targets", [[0, 0], [1, 2], ["ham", "spam"]])
@@ -641,6 +764,7 @@ def test_predict_reads_each_message_at_its_last_token():
     model = ElmanRNN(len(vocabulary), 4)
     logits, _ = model(vocabulary.encode(HAM)[None])
     steps = token_probabilities(model, vocabulary, HAM)
+    assert not steps.requires_grad
     torch.testing.assert_close(steps, torch.sigmoid(logits[0, :, 0]).detach())
     unknown = token_probabilities(model, vocabulary, "x")
     probability = predict(model, vocabulary, [HAM, "x"])
@@ -651,11 +775,12 @@ def test_predict_reads_each_message_at_its_last_token():
 
 # ---- Data ----
 def test_toy_messages_are_twins():
-    """Each spam is followed by a ham with the same words."""
-    frame = toy_messages(100)
-    bags = [sorted(message.split()) for message in frame["message"]]
-    assert frame["target"].tolist() == [1, 0] * 50
-    assert bags[::2] == bags[1::2]
+    """Each spam has a ham twin with the same words: only their order tells them apart."""
+    frame = toy_messages()
+    words = frame["message"].str.split().map(sorted).str.join(" ")
+    assert frame["message"].is_unique
+    assert set(words[frame["target"] == 1]) == set(words[frame["target"] == 0])
+    assert frame["target"].sum() == len(frame) / 2
 
 GOOD_FILES = {  # name of the case: bytes of the file, its ham, its spam
     "header": (b"v1,v2,,\r\nham,hi you,,\r\nspam,now,x,\r\n", "hi you", "now"),
@@ -679,11 +804,11 @@ BAD_FILES = {  # name of the case: text of the file, words of the error
     "not spam": ("not spam,hi\nnot spam,you\n", "row 2 begins with 'not spam'"),
     "third class": ("ham,hi\n\x1b[31m to twenty characters,x\n", r"'\\x1b\[31m to twenty char'"),
     "semicolons": ("label;text\nham;hi\n", "row 2 begins with 'ham;hi'"),
-    "one column": ("ham\nspam\n", "found 1 columns and 2 rows"),
+    "one column": ("ham\nspam\n", "needs a column"),
     "empty": ("", "No columns"),
     "commas": ("label,text\nham,hello, you\n", "Expected 2 fields in line 2, saw 3"),
     "UTF-16": ("l\0,\0t\0\n\0h\0a\0m\0,\0x\0", "row 2 begins"),
-    "JSON": ('[{"label":"ham","text":"hi"}]', "found 2 columns and 0 rows"),
+    "JSON": ('[{"label":"ham","text":"hi"}]', "needs a column"),
 }
 
 @pytest.mark.parametrize("text, words", BAD_FILES.values(), ids=BAD_FILES)
@@ -697,21 +822,17 @@ def test_file_is_refused(tmp_path, text, words):
 
 def test_split_depends_on_the_message_alone():
     """A distinct message is held out if its crc32, modulo 5, is the fold."""
-    frame = table(0, [*"abcdefghijc", "\ud800"])
+    frame = table(0, [*"abcdefghijc"])
     fit, held_out = split(frame)
     _, fourth = split(frame, fold=4)
     assert fit["message"].tolist() == list("abdefghj")
-    assert held_out["message"].tolist() == ["c", "i", "\ud800"]
+    assert held_out["message"].tolist() == ["c", "i"]
     assert fourth["message"].tolist() == ["e", "h", "j"]
 
 # ---- Evaluation and checkpoints ----
-def test_metrics_of_nothing_are_0():
-    metrics = evaluate([], [])
-    assert set(metrics.values()) == {0}
-
 def test_metrics_of_an_example():
     """Positions count, not the index of a Series. A probability of .5 is not spam."""
-    probability = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1, 0.3, 0.4, 1])
+    probability = [0.9, 0.8, 0.7, 0.50000001, 0.5, 0.2, 0.1, 0.3, 0.4, 1]
     target = pd.Series([1, 1, 1, 1, 1, 0, 0, 0, 1, 0], index=range(10, 0, -1))
     assert evaluate(probability, target) == pytest.approx({
         "accuracy": 7 / 10,
@@ -722,6 +843,17 @@ def test_metrics_of_an_example():
         "tp": 4, "fp": 1, "fn": 2, "tn": 3,
     })
 
+@pytest.mark.parametrize("probability, target, ones", [
+    ([], [], ""),
+    (torch.tensor([True]), torch.tensor([1]), "accuracy precision recall f1 tp"),
+    (torch.tensor([True, False]), [1, 0], "accuracy precision recall f1 mcc tp tn"),
+])
+def test_metrics_where_all_is_right(probability, target, ones):
+    """They are 1, or 0 where they are undefined."""
+    metrics = evaluate(probability, target)
+    assert [name for name in metrics if metrics[name] == 1] == ones.split()
+    assert set(metrics.values()) <= {0, 1}
+
 @pytest.mark.parametrize("probability, target", [
     ([0.1, 0.2], [0]), ([1.1], [1]), ([torch.nan], [0]), ([0.1], [2])])
 def test_evaluate_refuses(probability, target):
@@ -731,7 +863,7 @@ def test_evaluate_refuses(probability, target):
 def test_checkpoint_round_trip(tmp_path):
     """Tokens and weights come back bit by bit, on the device asked for."""
     path = tmp_path / "m.pt"
-    vocabulary = Vocabulary([*tokenize(HAM), "\ud800"])
+    vocabulary = Vocabulary(tokenize(HAM))
     model = ElmanRNN(len(vocabulary), 3, 2)
     save(model, vocabulary, path)
     again, tokens = load(path)
@@ -774,9 +906,8 @@ def test_load_refuses_what_save_does_not_write(tmp_path, monkeypatch, change):
 # ---- Command line ----
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder, without an accelerator. Return the rows it prints."""
+    """Run a command in an empty folder. Return the rows it prints."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
 
     def run(line, *text):
         elman_min.main([*line.split(), *text])
@@ -784,42 +915,76 @@ def run(tmp_path, monkeypatch, capsys):
 
     return run
 
-def test_toy_from_training_to_prediction(run):
-    """Word order is learned; `test` and `predict` read the checkpoint that `train` wrote."""
-    rows = run("train")
-    metrics = rows[19:-1]  # after a heading and 18 epochs
-    _, accuracy = metrics[0].split()
-    assert "1,815 distinct ones to train, 489 to test" in rows[0]
-    assert re.fullmatch(r"epoch 18 loss \d\.\d{4}", rows[18])
-    assert rows[-1] == "saved 'toy.pt'"
+def test_toy_from_training_to_prediction(run, toy):
+    """`train` reports and tests what it saved; `test` and `predict` read it again."""
+    rows, path = toy
+    heading, saved, metrics = rows[0], rows[18], rows[19:]  # between them, 17 epochs
+    accuracy = metrics[0].split()[1]
+    assert "4,254 distinct ones to train, 1,146 to test" in heading
+    assert re.fullmatch(r"epoch 17 loss \d\.\d{4}", rows[17])
+    assert saved == f"saved '{path}'"
     assert float(accuracy) > 0.99
-    assert torch.initial_seed() == 0  # so that training can be repeated
-    assert run("test") == [rows[0], *metrics]
+    assert run(f"test --model {path}") == [heading, *metrics]
     frame = toy_messages().replace({"target": {0: "ham", 1: "spam"}})
     frame.to_csv("toy.csv", index=False)
-    assert run("test toy.csv --model toy.pt") == [rows[0], *metrics]
-    shown = run("predict --model toy.pt", "dear swap your boat for my pen ok")
+    assert run(f"test toy.csv --model {path}") == [heading, *metrics]
+    shown = run(f"predict --model {path}", "dear swap your boat for my cake bye")
     assert re.fullmatch(r"spam \(P\(spam\) = 0\.9\d+\)", shown[-1])
+
+def test_order_of_the_rows_does_not_matter():
+    """The toy is learned, too, if its rows are sorted by class."""
+    fit, held_out = split(toy_messages().sort_values("target"))
+    torch.manual_seed(0)
+    vocabulary = build_vocabulary(fit)
+    model = ElmanRNN(len(vocabulary), 32)
+    train(model, vocabulary, fit)
+    probability = predict(model, vocabulary, held_out["message"])
+    assert evaluate(probability, held_out["target"])["accuracy"] > 0.99
+
+def test_training_can_be_repeated(run, monkeypatch):
+    """Two runs of `train` give the same parameters."""
+    monkeypatch.setattr(elman_min, "toy_messages", lambda: CHAT)
+    assert run("train --model a.pt")[1:18] == run("train --model b.pt")[1:18]
+    first, _ = load("a.pt")
+    second, _ = load("b.pt")
+    torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
 
 def test_predict_shows_every_token(run):
     """Each token with its probability and a bar, then the label; all of it printable."""
     model = ElmanRNN(2, 1)  # gives .5, which is not spam, until "win"
-    weights = torch.tensor([0, 0.3, 1, 0, 9, 0])  # W_xh: <UNK> 0, win .3; W_hh 1; W_hy 9
-    nn.utils.vector_to_parameters(weights, model.parameters())
+    # W_xh is 0 for <UNK> and .3 for win, W_hh .05, W_hy 9, both biases 0.
+    parameters = torch.tensor([0, 0.3, 0.05, 0, 9, 0])
+    nn.utils.vector_to_parameters(parameters, model.parameters())
     save(model, Vocabulary(["win"]), "elman_min.pt")
     assert run("predict", "")[-1] == "ham (P(spam) = 0.5000)"
     assert run("predict", "win \x1b") == [
         "0.50 ########## '<length 0>'", "0.50 ########## '<capitals 0>'",
         "0.50 ########## '<digits 0>'", "0.93 ################### 'win'",
-        r"0.93 ################### '\x1b'", "spam (P(spam) = 0.9276)"]
+        r"0.53 ########### '\x1b'", "0.50 ########## '<length 0><capitals 0><digits 0>'",
+        "spam (P(spam) = 0.5016)"]
+
+@pytest.mark.parametrize("stdout", [
+    io.StringIO(),  # as in a notebook
+    io.TextIOWrapper(io.BytesIO(), encoding="ascii"),
+    None,
+], ids=["notebook", "ASCII", "none"])
+def test_predict_prints_anywhere(toy, monkeypatch, stdout):
+    _, path = toy
+    monkeypatch.setattr(sys, "argv", ["elman_min.py", "predict", "£", "--model", path])
+    monkeypatch.setattr(sys, "stdout", stdout)
+    runpy.run_path(elman_min.__file__, run_name="__main__")
+    if stdout is not None:
+        stdout.seek(0)
+        assert "ham (P(spam)" in stdout.read()
 
 @pytest.mark.parametrize("command, words", [
     ("predict", "needs a text"),
     ("train --model m.csv", r"must end in \.pt"),
     ("train --device cuda", "invalid choice: 'cuda'"),
-    ("train SMSSpamColection", r"SMSSpamColection'; see spam\.csv\.README"),
-    ("predict hi --model no.pt", r"no\.pt'; run train first"),
-    ("train --model no/m.pt", r"m\.pt\.tmp'$"),
+    ("train SMSSpamColection", r"SMSSpamColection'; for data, see spam\.csv\.README"),
+    ("predict hi", r"elman_min\.pt'; .* run train FILE"),
+    ("test", r"toy\.pt'"),
+    ("train --model no/m.pt", r"m\.pt\.tmp'"),
     ("train .", "directory|denied"),
     ("train two.csv", "too few messages"),
     ("train ham.csv", "both ham"),
@@ -839,16 +1004,17 @@ def test_command_is_refused(run, monkeypatch, capsys, command, words):
     assert status
     assert sorted(Path().iterdir()) == before
 
-def test_device_defaults_to_the_accelerator(run, monkeypatch):
-    """The accelerator that torch reports as available is used."""
+@pytest.mark.parametrize("command, device", [("train", "cpu"), ("train --device meta", "meta")])
+def test_device_is_the_cpu_unless_asked_for_another(run, monkeypatch, command, device):
+    """Others are what torch reports as an available accelerator."""
     def stop(model, *_):  # in place of training
         sys.exit(model.b_y.device.type)
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator",
                         lambda check_available: torch.device("meta"))
     monkeypatch.setattr(elman_min, "train", stop)
-    with pytest.raises(SystemExit, match="meta"):
-        run("train")
+    with pytest.raises(SystemExit, match=device):
+        run(command)
 
 # ---- README ----
 def test_readme_examples_run(tmp_path, monkeypatch):
