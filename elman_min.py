@@ -2,9 +2,10 @@
 """Elman's recurrent network in plain PyTorch tensors, trained to tell spam from ham.
 
 Spam is unwanted advertising and fraud; ham is every other message. The network (Elman,
-Finding Structure in Time, Cognitive Science 14, 1990) reads a message token by token: a
-word, a number, a run of symbols, or a fact about the whole message. Step t combines the
-token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
+Finding Structure in Time, Cognitive Science 14, 1990; his predicted the next letter or
+word) reads a message token by token: a word, a number, a run of symbols, or a fact about
+the whole message. Step t combines the token x_t with the hidden state h_{t-1}, the
+memory of the earlier tokens:
 
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0: nothing has been read yet
     y_t = sigmoid(h_t W_hy + b_y)                   sigmoid(z) = 1 / (1 + exp(-z))
@@ -19,33 +20,33 @@ token x_t with the hidden state h_{t-1}, the memory of the earlier tokens:
     b_y   (O,)    output bias
 
 The weights W and biases b are the parameters, which are learned from labeled messages.
-They are the same at every step, so what is learned about a word at one place holds at
-all others, and a message may have any length. tanh maps into (-1, 1), which bounds the
-hidden state. It also lets tokens affect each other: after "not", a word can mean
-something else. Without tanh, each token would add its own term to h_t W_hy, which
-depends on its distance from step t only. sigmoid maps into (0, 1); its argument,
+They are the same at every step, so what is learned about a word at one place can be used
+at all others, and a message may have any length. tanh maps into (-1, 1), which bounds
+the hidden state. It also lets tokens affect each other: after "not", a word can mean
+something else. Without tanh, h_t W_hy would be a sum of one term for each token, set by
+that token and its distance from step t. sigmoid maps into (0, 1); its argument,
 z_t = h_t W_hy + b_y, is called the logit.
 
-The loss L says in one number how wrong the outputs are. The gradient says, for each
-parameter, how fast L changes as that parameter changes; an update moves every parameter
-a little against its gradient, so that L falls. The chain rule computes the gradient from
-the last step T back to the first, which is called backpropagation through time. Write
-h_t = tanh(a_t), * for the elementwise product, ^T for the transpose, vectors as rows. B
-messages are read at once; length is the number of tokens of a message, target its class:
+The loss L measures, in one number, how wrong the outputs are. The gradient says, for
+each parameter, how fast L changes as that parameter changes; an update moves every
+parameter a little against its gradient, so that L tends to fall. Applying the chain rule
+from the last step T back to the first is called backpropagation through time. Write
+h_t = tanh(a_t), * for the elementwise product, .T for the transpose, vectors as rows. B
+messages are read at once; length is the number of tokens of a message:
 
-    dL/dz_t  = (y_t - target) / (B * length)        target is 1 for spam; see sequence_loss
-    dL/dh_t  = dL/dz_t W_hy^T + dL/da_{t+1} W_hh^T  h_t is used in z_t and, if t < T, a_{t+1}
+    dL/dz_t  = (y_t - target) / (B * length)        target: 1 for spam, 0 for ham
+    dL/dh_t  = dL/dz_t W_hy.T + dL/da_{t+1} W_hh.T  h_t is used in z_t and, if t < T, a_{t+1}
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
-    dL/dW_hh = sum of h_{t-1}^T dL/da_t             over steps and messages: all use W_hh
+    dL/dW_hh = sum of h_{t-1}.T dL/da_t             over steps and messages: all use W_hh
 
-Each step back multiplies by W_hh^T and by 1 - h_t^2, which is at most 1. Over many steps
-the product may shrink to almost nothing (vanish) or grow very large (explode). It is
-exact all the same: what vanishes is the share of the early steps in the sum.
+Each step back multiplies by W_hh.T and by 1 - h_t^2, which is at most 1. Over many steps
+the product may shrink to almost nothing (vanish) or grow very large (explode). The
+gradient is exact all the same: what vanishes is the effect of early tokens on late losses.
 
-Commands, with a line that each prints (tn: ham recognized as ham):
+Commands, each with a line of its output:
     python elman_min.py train spam.csv               saved 'elman_min.pt'
-    python elman_min.py test spam.csv                tn        929
-    python elman_min.py predict "Text WIN to 80082"  spam (P(spam) = 0.9989)
+    python elman_min.py test spam.csv                f1        0.9685
+    python elman_min.py predict "Text WIN to 80082"  spam (P(spam) = 0.9986)
 """
 import argparse
 import csv
@@ -73,8 +74,8 @@ class ElmanRNN(nn.Module):
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
     sequences share it; by default 0 (it could be learned, as one more parameter).
     `model(x, hidden)` calls `forward`, which returns logits (B, T, O) and states
-    (B, T, H). nn.RNN also returns the last state, as h_n. To stack two networks, pass
-    the states of the first to the second as its `x`.
+    (B, T, H). The last state, states[:, -1], is what nn.RNN calls h_n. To stack two
+    networks, pass the states of the first to the second as its `x`.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
@@ -83,10 +84,9 @@ class ElmanRNN(nn.Module):
     order and without padding, pass hidden=states[:, -1].detach(): the gradient stops
     there, and the earlier steps need not be kept in memory.
 
-    Elman called units that hold h_{t-1} context units. His h_t used a sigmoid, whose
-    slope is at most 1/4, that of tanh up to 1, so with tanh the gradient vanishes more
-    slowly. His gradient stopped at h_{t-1}: no state was trained to keep what later
-    steps need.
+    Elman called the units that hold h_{t-1} context units. His h_t used a sigmoid, whose
+    slope is at most 1/4; that of tanh reaches 1, so the gradient vanishes more slowly.
+    His gradient stopped at h_{t-1}: no state was trained to keep what later steps need.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -110,11 +110,11 @@ class ElmanRNN(nn.Module):
         else:
             # One-hot x_t W_xh is one row of W_xh: look it up instead of multiplying by zeros.
             xW = nn.functional.embedding(x, self.W_xh)
-        xW_plus_b = xW + self.b_h               # (B, T, H), all steps at once, which is faster
+        xW_plus_b = xW + self.b_h               # (B, T, H), all steps in one operation
         B, _, H = xW.shape
         h = xW.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind: with xW_plus_b[:, t], the gradient of each step would be as large as xW_plus_b.
+        # unbind: for xW_plus_b[:, t], backward would fill a (B, T, H) gradient at every step.
         for xW_plus_b_t in xW_plus_b.unbind(dim=1):
             h = torch.tanh(xW_plus_b_t + h @ self.W_hh)
             history.append(h)                   # (B, H)
@@ -128,20 +128,20 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
 
     `logits` (B, T, 1); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T.
     The cross-entropy of a step is -log of the probability of the true class. Its slope
-    with respect to the logit is y_t - target, so it corrects confident mistakes most; a
-    squared error hardly would, as the sigmoid is flat there. The loss of a message is
-    the mean over its steps, the result the mean over messages: long ones count no more
-    than short ones. The answer is read at the last step, but a loss at every step makes
-    each output a probability, given the tokens so far, and F1 on spam.csv .008 higher.
+    with respect to the logit is y_t - target, so confident mistakes get the largest
+    gradient; of a squared error, they would get almost none, as the sigmoid is flat
+    there. The loss of a message is the mean over its steps, the result the mean over
+    messages: long ones count no more than short ones. The answer is read at the last
+    step, but with a loss at every step, F1 on spam.csv is .008 higher, and each output
+    is an estimate from the tokens so far.
     """
     _, T, _ = logits.shape
     step_targets = targets[:, None].expand(-1, T).to(logits.dtype)  # the same at every step
-    # From logits: a float32 sigmoid is exactly 1 from about 17 on and 0 below about -88, where
-    # no useful gradient is left.
+    # From logits: a float32 sigmoid is exactly 1 above 17 and 0 below -89, without a gradient.
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.squeeze(2), step_targets, reduction="none")           # (B, T)
     mask = torch.arange(T, device=logits.device) < lengths[:, None]  # (B, T), False on padding
-    losses[~mask] = 0.0
+    losses[~mask] = 0.0  # losses * mask would broadcast wrong shapes
     message_losses = losses.sum(dim=1) / mask.sum(dim=1)             # (B,)
     return message_losses.mean()
 
@@ -164,13 +164,14 @@ def tokenize(message: str) -> list[str]:
     <length 0> <capitals 4> <digits 3> text win to 00000 <length 0><capitals 4><digits 3>
 
     The facts are the length in units of 25 characters, the share of capitals among the
-    letters in tenths, and the number of digits in groups (0: none, 1: one, 2: two or
-    three, 3: four to seven, and so on). The words cannot tell them: words are in lower
-    case, digits are 0. A fact is a token, not a number, so that each value has its own
-    row of weights, and coarse, so that most values are frequent enough to learn from.
-    The facts come first, so that the network knows them when it reads the words, and
-    once more at the end, as one token, because the state forgets them: other facts at
-    the start change the last logit by 10 in messages of 8 tokens, by .1 in those of 25.
+    letters in tenths, and the number of digits in groups (none, one, two or three, four
+    to seven, and so on). No single word tells them, and capitals are lost in lower case.
+    A fact is a token, not a number, so that each value has its own row of weights, and
+    coarse, so that most values are frequent enough to learn from. The facts come first,
+    so that the network knows them when it reads the words, and once more at the end
+    (in one token: three do not score higher), because the state forgets them: replacing
+    the first ones changes the last logit by about 10 in messages of 8 tokens, but by .1
+    in those of 25, and most spam is longer.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -182,12 +183,8 @@ def tokenize(message: str) -> list[str]:
              f"<digits {len(digits).bit_length()}>"]
     # WIN and win are one token. Few numbers recur, but their lengths do (UK phones: 11 digits).
     text = re.sub(r"\d", "0", message.lower())
-    words = []
-    for word in TOKEN.findall(text):
-        if word[0] != "0":
-            # Most word forms are rare: "winners" becomes "winner". A limit of 8 scores slightly worse.
-            word = word[:6]
-        words.append(word)
+    # Most word forms are rare: "winners" becomes "winner". Eight letters score slightly worse.
+    words = [word if word[0] == "0" else word[:6] for word in TOKEN.findall(text)]
     return [*facts, *words, "".join(facts)]
 
 
@@ -208,13 +205,8 @@ class Vocabulary:
 
 
 def build_vocabulary(frame: pd.DataFrame) -> Vocabulary:
-    """Collect the tokens that occur twice or more: one occurrence teaches too little.
-
-    Tokens that occur once are <UNK> in training, so the network learns what an unknown one means.
-    """
-    counts: Counter[str] = Counter()
-    for message in frame["message"].tolist():
-        counts.update(tokenize(message))
+    """Collect the tokens that occur twice or more. The others train the row of <UNK>."""
+    counts = Counter(token for message in frame["message"].tolist() for token in tokenize(message))
     return Vocabulary(token for token, count in counts.items() if count > 1)
 
 
@@ -226,9 +218,9 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
     `x` holds ids, int64 (B, T); `targets` and `lengths` (B,). At each step, one large
     matrix product is faster than B small ones. A tensor is rectangular, so messages are
     padded to the longest of the batch. Padding has id 0, as <UNK> has, which does no
-    harm: the network is causal, and sequence_loss gives padding no weight. Sorting by
-    length shortens padding and nearly halves the time of training; in return, every
-    epoch has the same batches.
+    harm: the network is causal, and sequence_loss gives padding zero weight. Sorting by
+    length shortens padding, which nearly halves the training time (a single long message
+    makes its batch slow); the price is that every epoch has the same batches.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -255,9 +247,9 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     """Train `model` in place, on its device, on the columns `target` and `message`.
 
     `model` can be any causal module that maps ids (B, T) to logits (B, T, 1) and one
-    more result. An epoch is one pass over all messages; after each, `report(epoch, loss)`
-    gets the mean loss of its batches; it may raise an exception to stop. `word_dropout`
-    is the probability that a token becomes <UNK>, so that the network learns to handle
+    more result. An epoch is one pass over all messages; `report(epoch, loss)` is called
+    after each with the mean loss of its batches, and may raise to stop. `word_dropout` is
+    the probability that a token becomes <UNK>, so that the network learns to handle
     unknown words and not to rely on any single word or fact. The learning rate falls to
     0 over `epochs`. The defaults, and 32 hidden units, are from cross-validation on
     spam.csv (train on four fifths, test on the rest, five times), so tests on it are
@@ -267,19 +259,18 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides each parameter's recent mean gradient by that gradient's usual size, so that
-    # rows of rare tokens, whose mean gradient is tiny, are learned, too. AdamW also shrinks all
-    # parameters a little at each update (weight decay).
+    # Adam divides each parameter's recent mean gradient by its root mean square. Plain gradient
+    # descent would take tiny steps in rows of rare tokens. AdamW also shrinks all parameters a
+    # little at each update (weight decay, a regularization: it scores slightly higher).
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused: about a tenth faster
-    # The learning rate, the size of the updates, falls to 0: each batch pulls the parameters in
-    # a slightly different direction, and small updates let them settle.
+    # The learning rate, the size of the updates, falls to 0, so that the parameters converge.
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
         model.train()  # turns dropout layers on (ElmanRNN has none), as `report` may call predict
         total = 0.0
-        # In random order: sorted by length, the AUC on spam.csv is .001 lower.
+        # In random order, which scores slightly higher than the order of lengths.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
             dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
@@ -287,7 +278,8 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             logits, _ = model(x.to(device))  # (B, T, 1)
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
-            loss.backward()  # the chain rule, through all operations that led to the loss
+            loss.backward()  # backpropagation through time, by automatic differentiation
+            # Limiting the norm of the gradient (clipping), in case it explodes, changes no score.
             optimizer.step()  # the update
             schedule.step()
             total += loss.item()
@@ -325,8 +317,8 @@ def toy_messages() -> pd.DataFrame:
     """Return requests to swap two things; asking for the more valuable one is spam.
 
     Each spam has a ham twin with the two things exchanged, which has the same words: the
-    network must hold the first thing in its state until it reads the second, up to six
-    words later. All things have four letters, so the length of a message tells nothing.
+    network must hold the first thing in its state until it reads the second, after two
+    to six other words. All things have four letters, so that lengths tell nothing.
     """
     greetings = ["hi", "hello", "hey", "dear"]
     things = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
@@ -354,8 +346,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    first_line, _, _ = text.lstrip().partition("\n")
-    has_tabs = "\t" in first_line
+    has_tabs = "\t" in text.lstrip().partition("\n")[0]  # in the first line
     try:
         table = pd.read_csv(
             io.StringIO(text), header=None, dtype=str, sep="\t" if has_tabs else ",",
@@ -371,7 +362,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         if 1 not in table or table.empty:
             raise ValueError("needs a column of ham and spam and a column of messages")
     except ValueError as error:
-        raise ValueError(f"{path!r}: {str(error).strip()} (README.md shows how to read "
+        raise ValueError(f"{str(path)!r}: {str(error).strip()} (README.md shows how to read "
                          "other layouts)") from error
     frame = pd.DataFrame({"target": table["target"].astype(int), "message": table[1]})
     return frame.reset_index(drop=True)
@@ -402,8 +393,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     0 / 0 is 0 here. Raises ValueError for unequal lengths and for other values.
     """
     pairs = list(zip(probability, target, strict=True))
-    # double, because .50000001 would be .5 in single precision
-    p, y = torch.tensor(pairs, dtype=torch.double).reshape(-1, 2).T  # (N,) each
+    p, y = torch.tensor(pairs, dtype=torch.double).reshape(-1, 2).T  # float32 rounds .50000001
     if not ((p >= 0) & (p <= 1) & ((y == 0) | (y == 1))).all():
         raise ValueError("pass probabilities from 0 to 1 (not logits) and targets, 0 or 1")
     says_spam = p > 0.5
@@ -428,12 +418,11 @@ def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
     """Write a checkpoint. Raises OSError, or TypeError for what `load` could not rebuild."""
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
-    # Tokens, because an id is a place in this list.
-    checkpoint = {"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}
     # Write elsewhere, then rename, so that an interrupted run leaves the old file whole.
     temporary = Path(f"{path}.tmp")
     with temporary.open("wb") as file:  # given a path, torch.save raises RuntimeError
-        torch.save(checkpoint, file)
+        # The tokens, too, since an id is a place in their list.
+        torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
     temporary.replace(path)
 
 
@@ -448,7 +437,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[ElmanRNN
         model = ElmanRNN(len(vocabulary), hidden_size, output_size)
         model.load_state_dict(checkpoint["weights"])
     except Exception as error:  # an arbitrary file can raise almost any error
-        raise ValueError(f"{path!r} is not a checkpoint of this program") from error
+        raise ValueError(f"{str(path)!r} is not a checkpoint of this program") from error
     return model.to(device), vocabulary
 
 
@@ -459,7 +448,7 @@ def show_prediction(model: ElmanRNN, vocabulary: Vocabulary, text: str) -> None:
         bar = "#" * round(20 * p)
         print(f"{p:.2f} {bar:20} {token!r}")
     last = probabilities[-1]
-    ham, spam = LABELS
+    ham, spam = LABELS.keys()
     print(f"{spam if last > 0.5 else ham} (P(spam) = {last:.4f})")
 
 

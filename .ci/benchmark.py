@@ -42,6 +42,7 @@ PROJECT = Path(elman_min.__file__).parent
 
 Fit = Callable[[pd.DataFrame, int], Callable[[Iterable[str]], torch.Tensor]]
 
+
 class Layers(nn.Module):
     """A network of torch's own layers around `cell`."""
 
@@ -55,6 +56,7 @@ class Layers(nn.Module):
         states, _ = self.cell(self.embedding(x))
         return self.output(states), None
 
+
 class WithoutRecurrence(ElmanRNN):
     """tanh of the sum of the rows of all tokens so far: their order does not matter."""
 
@@ -62,6 +64,7 @@ class WithoutRecurrence(ElmanRNN):
         sums = nn.functional.embedding(x, self.W_xh).cumsum(dim=1)
         states = torch.tanh(sums + self.b_h)
         return states @ self.W_hy + self.b_y, states
+
 
 class GRU(ElmanRNN):
     """The gated recurrent unit of README.md's exercise."""
@@ -89,12 +92,14 @@ class GRU(ElmanRNN):
         states = torch.stack(history, dim=1)
         return states @ self.W_hy + self.b_y, states
 
+
 class WordVocabulary(Vocabulary):
     """Encode words only, without the tokens about the message."""
 
     def encode(self, message: str) -> torch.Tensor:
         ids = super().encode(message)[3:-1]
         return ids if len(ids) > 0 else torch.tensor([0])
+
 
 class ShuffledVocabulary(Vocabulary):
     """Encode the words in random order, between the tokens about the message."""
@@ -103,6 +108,7 @@ class ShuffledVocabulary(Vocabulary):
         ids = super().encode(message)
         words = ids[3:-1]
         return torch.cat([ids[:3], words[torch.randperm(len(words))], ids[-1:]])
+
 
 def fit_network(frame: pd.DataFrame, seed: int, network: Callable = ElmanRNN,
                 vocabulary_class: type[Vocabulary] = Vocabulary, **options) -> Callable:
@@ -113,6 +119,7 @@ def fit_network(frame: pd.DataFrame, seed: int, network: Callable = ElmanRNN,
     elman_min.train(model, vocabulary, frame, report=lambda *_: None, **options)
     return partial(elman_min.predict, model, vocabulary)
 
+
 def fit_shuffled(frame: pd.DataFrame, seed: int) -> Callable:
     """Train on words in random order, to be tested on the messages as they are."""
     torch.manual_seed(seed)
@@ -122,6 +129,7 @@ def fit_shuffled(frame: pd.DataFrame, seed: int) -> Callable:
                     report=lambda *_: None)
     return partial(elman_min.predict, model, vocabulary)
 
+
 def fit_module(frame: pd.DataFrame, seed: int, module: ModuleType) -> Callable:
     """Train as fit_network does, with another version of elman_min."""
     torch.manual_seed(seed)
@@ -130,10 +138,12 @@ def fit_module(frame: pd.DataFrame, seed: int, module: ModuleType) -> Callable:
     module.train(model, vocabulary, frame, report=lambda *_: None)
     return partial(module.predict, model, vocabulary)
 
+
 def fit_balanced(frame: pd.DataFrame, seed: int) -> Callable:
     """Train on as many ham as spam messages, as the blog post did."""
     spam = int(frame["target"].sum())
     return fit_network(frame.groupby("target").head(spam), seed)
+
 
 def fit_sklearn(frame: pd.DataFrame, seed: int, model: pipeline.Pipeline) -> Callable:
     model.fit(frame["message"], frame["target"])
@@ -142,15 +152,19 @@ def fit_sklearn(frame: pd.DataFrame, seed: int, model: pipeline.Pipeline) -> Cal
     # An SVM decides for spam above 0, where the sigmoid is above .5.
     return lambda messages: torch.tensor(model.decision_function(messages)).sigmoid()
 
+
 def sklearn_model(*steps: object) -> Fit:
     return partial(fit_sklearn, model=pipeline.make_pipeline(*steps))
+
 
 def words(message: str) -> list[str]:
     return tokenize(message)[3:-1]
 
+
 def bigrams(tokens: Callable) -> TfidfVectorizer:
     return TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False,
                            ngram_range=(1, 2), sublinear_tf=True)
+
 
 COUNTS = CountVectorizer(tokenizer=words, token_pattern=None, lowercase=False)
 CHARACTERS = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), sublinear_tf=True)
@@ -171,6 +185,7 @@ MODELS: list[tuple[str, Fit, int]] = [  # the number is that of seeds for Almeid
 
 # ---- Measuring ----
 
+
 def measure(fit: Fit, frame: pd.DataFrame, test: pd.DataFrame, seed: int) -> dict[str, float]:
     """Train on `frame`. Return the metrics on `test` and the seconds of training."""
     start = time.perf_counter()
@@ -183,6 +198,7 @@ def measure(fit: Fit, frame: pd.DataFrame, test: pd.DataFrame, seed: int) -> dic
     print(".", end="", file=sys.stderr, flush=True)
     return result
 
+
 def cross_validate(fit: Fit, rows: pd.DataFrame, seeds: int) -> pd.DataFrame:
     """Return the metrics of 5 folds for each seed. All folds have the same share of spam."""
     runs = []
@@ -193,18 +209,22 @@ def cross_validate(fit: Fit, rows: pd.DataFrame, seeds: int) -> pd.DataFrame:
             runs.append(measure(fit, frame[fold != k], frame[fold == k], seed))
     return pd.DataFrame(runs)
 
+
 def mean_sd(values: pd.Series) -> str:
     """Return such as 0.9712 ± 0.0101, or the mean alone if the values do not differ."""
     spread = f" ± {values.std():.4f}" if values.std() > 0 else ""
     return f"{values.mean():.4f}{spread}"
 
+
 def print_row(*cells: str) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
+
 
 def print_header(*names: str) -> None:
     print()
     print_row(*names)
     print_row(*["---" for _ in names])
+
 
 def run_accuracy(rows: pd.DataFrame, seeds: int) -> None:
     """Print cross-validation, of which README.md has five rows, and Almeida's protocol."""
@@ -220,6 +240,7 @@ def run_accuracy(rows: pd.DataFrame, seeds: int) -> None:
                   f"{runs['seconds'].median():.1f} s", mean_sd(almeida["accuracy"]),
                   mean_sd(almeida["mcc"]))
 
+
 def run_balance(rows: pd.DataFrame) -> None:
     """Print what it costs to leave out ham until there is as much spam."""
     print("\n5 folds, seeds 0 and 1")
@@ -228,6 +249,7 @@ def run_balance(rows: pd.DataFrame) -> None:
         runs = cross_validate(fit, rows, 2)
         print_row(name, mean_sd(runs["f1"]), mean_sd(runs["precision"]), mean_sd(runs["recall"]))
 
+
 def time_once(model: nn.Module, x: torch.Tensor) -> float:
     """Return the seconds of one forward and backward pass."""
     model.zero_grad()
@@ -235,6 +257,7 @@ def time_once(model: nn.Module, x: torch.Tensor) -> float:
     logits, _ = model(x)
     logits.sum().backward()
     return time.perf_counter() - start
+
 
 def run_speed() -> None:
     """Print the time of ElmanRNN as a share of that of nn.Embedding, nn.RNN and nn.Linear."""
@@ -247,8 +270,10 @@ def run_speed() -> None:
         ratios = [time_once(ours, x) / time_once(theirs, x) for _ in range(100)]
         print_row(f"{B} x {T} x {H}", f"{pd.Series(ratios).median():.2f}")
 
+
 # ---- Memory ----
 FILLERS = "please right now if you can as soon possible".split()
+
 
 def with_words_between(count: int, words: list[str]) -> pd.DataFrame:
     """Return the toy with `count` random words between the two things of every message."""
@@ -260,11 +285,14 @@ def with_words_between(count: int, words: list[str]) -> pd.DataFrame:
         for message in frame["message"]]
     return frame
 
+
 def accuracy(predict: Callable, frame: pd.DataFrame) -> float:
     return elman_min.evaluate(predict(frame["message"]), frame["target"])["accuracy"]
 
+
 def print_ranges(name: str, runs: list[list[float]]) -> None:
     print_row(name, *[f"{min(values):.2f} to {max(values):.2f}" for values in zip(*runs)])
+
 
 def run_memory() -> None:
     """Print over how many words Elman's network and the GRU learn to hold the first thing."""
@@ -292,6 +320,7 @@ def run_memory() -> None:
             runs.append([accuracy(predict, test) for test in tests])
         print_ranges(name, runs)
 
+
 # ---- Broken networks ----
 BREAKS = [  # name; then texts of elman_min.py and what replaces them
     ("as it is", []),
@@ -304,12 +333,14 @@ BREAKS = [  # name; then texts of elman_min.py and what replaces them
                            ("history.append(h)", "history.append(state)")]),
 ]
 
+
 def load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("broken", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
 
 def failing_tests(folder: Path) -> list[str]:
     """Run the tests in `folder`, without the simulations and README's, and return which fail."""
@@ -318,6 +349,7 @@ def failing_tests(folder: Path) -> list[str]:
         [sys.executable, "-m", "pytest", "-q", "--tb=no", "-k", "not simulation and not readme"],
         cwd=folder, stdout=subprocess.PIPE, text=True)
     return list(dict.fromkeys(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", result.stdout, re.M)))
+
 
 def run_broken(rows: pd.DataFrame) -> None:
     """Print what accuracy tells of a network with one mistake in it, and what the tests do."""
@@ -339,8 +371,10 @@ def run_broken(rows: pd.DataFrame) -> None:
             print_row(name, f"{runs['f1'].mean():.3f}", f"{runs['auc'].mean():.4f}", f"{toy:.2f}",
                       ", ".join(failing_tests(Path(folder))) or "none")
 
+
 # ---- Command line ----
 PARTS = ["speed", "accuracy", "balance", "memory", "broken"]
+
 
 def run(args: argparse.Namespace) -> None:
     parts = args.part or PARTS
@@ -357,6 +391,7 @@ def run(args: argparse.Namespace) -> None:
         run_memory()
     if "broken" in parts:
         run_broken(rows)
+
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Draw the pictures of README.md, each for light and for dark pages.
 
-    python .ci/pictures.py .github      about a minute
+    python .ci/pictures.py .github      about two minutes
 
 It needs requirements.txt, scipy and matplotlib. A page may show the pictures 360 pixels wide.
 """
@@ -30,20 +30,32 @@ THEMES = {
 
 # ---- What the pictures show ----
 
-def toy_rows() -> list[list[tuple[str, float]]]:
-    """Return two held-out messages as lists of (word, probability of spam after it)."""
-    fit, held_out = elman_min.split(elman_min.toy_messages())
-    torch.manual_seed(0)
+
+def train_toy(seed: int) -> tuple[elman_min.ElmanRNN, elman_min.Vocabulary]:
+    """Train on the toy. With seed 0, this is the network of `python elman_min.py train`."""
+    fit, _ = elman_min.split(elman_min.toy_messages())
+    torch.manual_seed(seed)
     vocabulary = elman_min.build_vocabulary(fit)
     model = elman_min.ElmanRNN(len(vocabulary), 32)
-    elman_min.train(model, vocabulary, fit)
+    elman_min.train(model, vocabulary, fit, report=lambda *_: None)
+    return model, vocabulary
+
+
+def toy_rows(model: elman_min.ElmanRNN, vocabulary: elman_min.Vocabulary
+             ) -> list[list[tuple[str, float]]]:
+    """Return two held-out messages as lists of (word, probability of spam after it).
+
+    The three facts at the beginning are left out; those at the end are called "facts".
+    """
+    _, held_out = elman_min.split(elman_min.toy_messages())
     rows = []
-    for message in ("dear swap your bike for my lamp bye", "dear swap your lamp for my bike bye"):
+    for message in ("hello swap your bike right now for my coat cheers",
+                    "hello swap your coat right now for my bike cheers"):
         assert message in set(held_out["message"])
         probabilities = elman_min.token_probabilities(model, vocabulary, message).tolist()
-        words_only = list(zip(elman_min.tokenize(message), probabilities))[3:]
-        rows.append(words_only)
+        rows.append(list(zip([*message.split(), "(facts)"], probabilities[3:])))
     return rows
+
 
 def tree() -> tuple[Any, list[str]]:
     """Return the tree of the words and zog, and the names of its leaves.
@@ -67,9 +79,10 @@ def tree() -> tuple[Any, list[str]]:
 
 # ---- Drawing ----
 
+
 def draw_toy(rows: list[list[tuple[str, float]]], theme: dict[str, str]) -> plt.Figure:
     """Draw each word with the probability of spam after it: red for spam, blue for ham."""
-    figure, axes = plt.subplots(figsize=(4.6, 1.1))
+    figure, axes = plt.subplots(figsize=(6.6, 1.0))
     axes.axis("off")
     texts = [[f"{word}\n{p:.2f}" for word, p in row] for row in rows]
     colors = [[plt.get_cmap("coolwarm")(0.15 + 0.7 * p) for _, p in row] for row in rows]
@@ -81,6 +94,49 @@ def draw_toy(rows: list[list[tuple[str, float]]], theme: dict[str, str]) -> plt.
         cell.set_linewidth(0)
         cell.set_text_props(color=theme["text"] if column < 0 else "black")
     return figure
+
+
+def draw_probability(figures: list[Any], theme: dict[str, str]) -> plt.Figure:
+    """Draw P(spam) after each thing, and the places of the things on a line of states."""
+    probability, best, places, later = figures
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.6, 2.5))
+    left.plot(best, color=theme["line"], linestyle="--", label="best possible")
+    left.plot(probability, "o", color=theme["red"], label="network")
+    left.set(ylabel="P(spam) after the first thing")
+    right.plot(places, "o", color=theme["blue"], label="after the first thing")
+    right.plot(later, "x", color=theme["green"], label="six words later")
+    right.set(ylabel="first principal component")
+    for axes in (left, right):
+        axes.set_xticks(range(10), experiments.THINGS, rotation=60)
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def draw_gradient(before: torch.Tensor, after: torch.Tensor, theme: dict[str, str]) -> plt.Figure:
+    """Draw how strongly the last logit depends on each token, before and after training."""
+    figure, axes = plt.subplots(figsize=(6.6, 2.6))
+    axes.semilogy(before, "o-", color=theme["line"], label="before training")
+    axes.semilogy(after, "o-", color=theme["red"], label="after training")
+    tokens = ("length,capitals,digits,greeting,swap,your,FIRST,as,soon,as,possible,for,my,SECOND,"
+              "farewell,facts")
+    axes.set_xticks(range(16), tokens.split(","), rotation=60)
+    axes.set(ylabel="gradient, relative\nto the last token")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def draw_memory(accuracy: list[list[float]], theme: dict[str, str]) -> plt.Figure:
+    """Draw the accuracy with new words between the things, a line for each seed."""
+    figure, axes = plt.subplots(figsize=(6.6, 2.2))
+    for line in accuracy[1:]:
+        axes.plot(line, color=theme["line"], linewidth=0.8)
+    axes.plot(accuracy[0], color=theme["red"], linewidth=2)
+    axes.axhline(7 / 9, color=theme["blue"], linestyle="--")
+    axes.axvspan(0, 4, color=theme["line"], alpha=0.2, linewidth=0)
+    axes.set(xlabel="new words between the two things", ylabel="accuracy", xlim=(0, 30),
+             ylim=(0, 1.05))
+    return figure
+
 
 def draw_unrolled(theme: dict[str, str]) -> plt.Figure:
     """Draw three steps of the network: forward in blue, the gradient in red."""
@@ -110,6 +166,7 @@ def draw_unrolled(theme: dict[str, str]) -> plt.Figure:
                   color=theme["red"])
     return figure
 
+
 def draw_xor(errors: torch.Tensor, theme: dict[str, str]) -> plt.Figure:
     """Draw Figure 3 of the paper: only every third bit can be predicted."""
     mean_squares = errors[2:2990].view(249, 12).square().mean(dim=0)
@@ -122,6 +179,7 @@ def draw_xor(errors: torch.Tensor, theme: dict[str, str]) -> plt.Figure:
              "dashed line: a guess of one half", ylabel="error (RMS)", xticks=range(1, 13),
              ylim=(0, 0.65))
     return figure
+
 
 def draw_tree(links: Any, words: list[str], theme: dict[str, str]) -> plt.Figure:
     """Draw Figure 7 of the paper, with the zog of Figure 8."""
@@ -143,8 +201,20 @@ def draw_tree(links: Any, words: list[str], theme: dict[str, str]) -> plt.Figure
     axes.spines["left"].set_visible(False)
     return figure
 
+
 def main(folder: Path) -> None:
-    rows = toy_rows()
+    networks = [train_toy(seed) for seed in range(10)]
+    network = networks[0]
+    rows = toy_rows(*network)
+    probability, best = experiments.inside_probability(*network)
+    places, _ = experiments.inside_states(*network, "", experiments.FIRST)
+    later, _ = experiments.inside_states(*network, "as soon as possible", experiments.MY)
+    torch.manual_seed(0)
+    untrained = elman_min.ElmanRNN(len(network[1]), 32)
+    before = experiments.inside_gradient(untrained, network[1])
+    after = experiments.inside_gradient(*network)
+    memory = [[experiments.inside_memory(*other, count).item() for count in range(31)]
+              for other in networks]
     errors, _, _, _ = experiments.simulate_xor(seed=0)
     links, words = tree()
     plt.rc("figure", dpi=200)
@@ -156,10 +226,18 @@ def main(folder: Path) -> None:
         plt.rc("axes", labelcolor=theme["text"], edgecolor=theme["line"])
         plt.rc("xtick", color=theme["line"], labelcolor=theme["text"])
         plt.rc("ytick", color=theme["line"], labelcolor=theme["text"])
-        draw_toy(rows, theme).savefig(folder / f"toy-{name}.png")
-        draw_unrolled(theme).savefig(folder / f"unrolled-{name}.png")
-        draw_xor(errors, theme).savefig(folder / f"xor-{name}.png")
-        draw_tree(links, words, theme).savefig(folder / f"tree-{name}.png")
+        figures = {
+            "toy": draw_toy(rows, theme),
+            "unrolled": draw_unrolled(theme),
+            "probability": draw_probability([probability, best, places, later], theme),
+            "gradient": draw_gradient(before, after, theme),
+            "memory": draw_memory(memory, theme),
+            "xor": draw_xor(errors, theme),
+            "tree": draw_tree(links, words, theme),
+        }
+        for picture, figure in figures.items():
+            figure.savefig(folder / f"{picture}-{name}.png")
+
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
