@@ -6,12 +6,14 @@ The name or the docstring of a test says what it promises. A test with @given ru
 of Elman's experiments. Shapes are named as in elman_min.py.
 """
 import contextlib
+import inspect
 import io
 import itertools
 import random
 import re
 import runpy
 import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -506,6 +508,7 @@ def simulate_lexical_classes(seed):
     zog = new_states[new_ids[:-1] == 29].mean(dim=0)   # (150,)
     nearest = (means - zog).norm(dim=1).argsort()
     return {
+        "model": model,
         "means": means,                                # (29, 150)
         "zog": zog,
         "near zog": [WORDS[i] for i in nearest[:3]],
@@ -1074,10 +1077,18 @@ def test_device_is_the_cpu_unless_asked_for_another(run, monkeypatch, command, d
 
 
 # ---- README ----
+README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+
+
+def test_readme_shows_the_network():
+    """Its `forward` is that of the file, line by line."""
+    code = textwrap.dedent(inspect.getsource(ElmanRNN.forward))
+    assert f"```python\n{code}```" in README
+
+
 def test_readme_examples_run(tmp_path, monkeypatch):
     """The examples of the README run as they stand, one after the other."""
-    readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
-    examples = re.findall("```python example\n(.*?)```", readme, re.DOTALL)
+    examples = re.findall("```python example\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec("".join(examples), {})
     assert Path("scored.csv").exists()
