@@ -2,9 +2,9 @@
 """Elman's recurrent network in plain PyTorch tensors, trained to tell spam from ham.
 
 Spam is unwanted advertising and fraud; ham is every other message. The network (Elman,
-Finding Structure in Time, Cognitive Science 14, 1990; his predicted the next letter or
-word) reads a message token by token: a word, a number, a run of symbols, or a fact about
-the whole message. Step t combines the token x_t with the hidden state h_{t-1}, the
+Finding Structure in Time, Cognitive Science 14, 1990; his predicted the next bit, letter
+or word) reads a message token by token. A token is a word, a number, a run of symbols, or
+a fact about the whole message. Step t combines the token x_t with the hidden state h_{t-1}, the
 memory of the earlier tokens:
 
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0: nothing has been read yet
@@ -23,13 +23,13 @@ The weights W and biases b are the parameters, which are learned from labeled me
 They are the same at every step, so what is learned about a word at one place can be used
 at all others, and a message may have any length. tanh maps into (-1, 1), which bounds
 the hidden state. It also lets tokens affect each other: after "not", a word can mean
-something else. Without tanh, h_t W_hy would be a sum of one term for each token, set by
-that token and its distance from step t. sigmoid maps into (0, 1); its argument,
+something else. Without tanh, h_t W_hy would be a sum of one term per token, set by that
+token and its distance from step t alone. sigmoid maps into (0, 1); its argument,
 z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L measures, in one number, how wrong the outputs are. The gradient says, for
 each parameter, how fast L changes as that parameter changes; an update moves every
-parameter a little against its gradient, so that L tends to fall. Applying the chain rule
+parameter a little in the direction in which L falls. Applying the chain rule
 from the last step T back to the first is called backpropagation through time. Write
 h_t = tanh(a_t), * for the elementwise product, .T for the transpose, vectors as rows. B
 messages are read at once; length is the number of tokens of a message:
@@ -39,9 +39,10 @@ messages are read at once; length is the number of tokens of a message:
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
     dL/dW_hh = sum of h_{t-1}.T dL/da_t             over steps and messages: all use W_hh
 
-Each step back multiplies by W_hh.T and by 1 - h_t^2, which is at most 1. Over many steps
-the product may shrink to almost nothing (vanish) or grow very large (explode). The
-gradient is exact all the same: what vanishes is the effect of early tokens on late losses.
+Each step back multiplies by W_hh.T, which may shrink or stretch, and by 1 - h_t^2, which
+is at most 1. Over many steps the product may become almost nothing (vanish) or very large
+(explode). The gradient is still exact: what vanishes is the effect of small changes in
+early states on late losses.
 
 Commands, each with a line of its output:
     python elman_min.py train spam.csv               saved 'elman_min.pt'
@@ -79,27 +80,28 @@ class ElmanRNN(nn.Module):
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
-    come after its padding; its last real step is at its length - 1. Messages do not
-    continue each other, so each begins with h_0. To read one long stream in pieces, in
-    order and without padding, pass hidden=states[:, -1].detach(): the gradient stops
-    there, and the earlier steps need not be kept in memory.
+    come after its padding; its last real step has the index length - 1. Messages are
+    independent, so each begins with h_0. To read one long stream in pieces, in order and
+    without padding, pass hidden=states[:, -1].detach(): the gradient stops there, and
+    the earlier steps need not be kept in memory.
 
     Elman called the units that hold h_{t-1} context units. His h_t used a sigmoid, whose
-    slope is at most 1/4; that of tanh reaches 1, so the gradient vanishes more slowly.
-    His gradient stopped at h_{t-1}: no state was trained to keep what later steps need.
+    slope is at most 1/4; that of tanh reaches 1, so the gradient tends to vanish more
+    slowly. His gradient stopped at h_{t-1}: no state was trained to keep what later
+    steps need.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
         super().__init__()
-        # parameters() lists each nn.Parameter; loss.backward() stores the gradient in its .grad.
+        # parameters() lists each nn.Parameter; loss.backward() adds the gradient to its .grad.
         self.W_xh = nn.Parameter(torch.empty(input_size, hidden_size))
         self.W_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.b_h = nn.Parameter(torch.empty(hidden_size))
         self.W_hy = nn.Parameter(torch.empty(hidden_size, output_size))
         self.b_y = nn.Parameter(torch.empty(output_size))
-        # Random (symmetry breaking), because hidden units with equal weights get equal gradients
-        # and stay equal. Small, to keep the argument of tanh near 0: far from 0 tanh is flat
-        # (saturates). Sums of H random terms grow as root H, hence k, as in PyTorch's own RNN.
+        # Random, to break symmetry: hidden units with equal weights get equal gradients and stay
+        # equal. Small, to keep the argument of tanh near 0: far from 0 tanh is flat (saturates).
+        # Sums of H random terms grow as root H, hence k; for all parameters, as in PyTorch's RNN.
         k = hidden_size**-0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -k, k)
@@ -110,11 +112,11 @@ class ElmanRNN(nn.Module):
         else:
             # One-hot x_t W_xh is one row of W_xh: look it up instead of multiplying by zeros.
             xW = nn.functional.embedding(x, self.W_xh)
-        xW_plus_b = xW + self.b_h               # (B, T, H), all steps in one operation
+        xW_plus_b = xW + self.b_h               # (B, T, H), all steps at once: faster
         B, _, H = xW.shape
         h = xW.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind: for xW_plus_b[:, t], backward would fill a (B, T, H) gradient at every step.
+        # unbind: the backward of xW_plus_b[:, t] would fill a (B, T, H) gradient at every step.
         for xW_plus_b_t in xW_plus_b.unbind(dim=1):
             h = torch.tanh(xW_plus_b_t + h @ self.W_hh)
             history.append(h)                   # (B, H)
@@ -129,19 +131,19 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     `logits` (B, T, 1); `targets` (B,), 0 ham or 1 spam; `lengths` (B,), from 1 to T.
     The cross-entropy of a step is -log of the probability of the true class. Its slope
     with respect to the logit is y_t - target, so confident mistakes get the largest
-    gradient; of a squared error, they would get almost none, as the sigmoid is flat
+    gradient; with squared error they would get almost none, as the sigmoid is flat
     there. The loss of a message is the mean over its steps, the result the mean over
-    messages: long ones count no more than short ones. The answer is read at the last
-    step, but with a loss at every step, F1 on spam.csv is .008 higher, and each output
-    is an estimate from the tokens so far.
+    messages: long ones count no more than short ones. Only the last output is the
+    answer, but a loss at every step raises F1 on spam.csv by .008 and makes every output
+    an estimate from the tokens so far (early ones cannot know, which keeps the loss up).
     """
     _, T, _ = logits.shape
     step_targets = targets[:, None].expand(-1, T).to(logits.dtype)  # the same at every step
-    # From logits: a float32 sigmoid is exactly 1 above 17 and 0 below -89, without a gradient.
+    # From logits: a float32 sigmoid is exactly 1 above 17 and 0 below -89, losing the gradient.
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.squeeze(2), step_targets, reduction="none")           # (B, T)
     mask = torch.arange(T, device=logits.device) < lengths[:, None]  # (B, T), False on padding
-    losses[~mask] = 0.0  # losses * mask would broadcast wrong shapes
+    losses[~mask] = 0.0  # unlike losses * mask, an error for wrong shapes
     message_losses = losses.sum(dim=1) / mask.sum(dim=1)             # (B,)
     return message_losses.mean()
 
@@ -165,13 +167,12 @@ def tokenize(message: str) -> list[str]:
 
     The facts are the length in units of 25 characters, the share of capitals among the
     letters in tenths, and the number of digits in groups (none, one, two or three, four
-    to seven, and so on). No single word tells them, and capitals are lost in lower case.
-    A fact is a token, not a number, so that each value has its own row of weights, and
-    coarse, so that most values are frequent enough to learn from. The facts come first,
-    so that the network knows them when it reads the words, and once more at the end
-    (in one token: three do not score higher), because the state forgets them: replacing
-    the first ones changes the last logit by about 10 in messages of 8 tokens, but by .1
-    in those of 25, and most spam is longer.
+    to seven, and so on). No single word shows them, and capitals are lost in lower case.
+    As tokens, not numbers, they have a row of weights for each value; in coarse steps,
+    most values are frequent enough to learn. They come first, so that the network knows
+    them when it reads the words, and again last (as one token: three score no higher),
+    because the state forgets: replacing the first ones moves the last logit by about 10
+    in messages of 8 tokens, but by .1 in those of 25, and most spam is longer.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -181,9 +182,9 @@ def tokenize(message: str) -> list[str]:
     facts = [f"<length {len(message) // 25}>",
              f"<capitals {10 * capitals // max(len(letters), 1)}>",
              f"<digits {len(digits).bit_length()}>"]
-    # WIN and win are one token. Few numbers recur, but their lengths do (UK phones: 11 digits).
+    # WIN and win are one token. Few numbers recur, but their lengths do (UK phone: 11 digits).
     text = re.sub(r"\d", "0", message.lower())
-    # Most word forms are rare: "winners" becomes "winner". Eight letters score slightly worse.
+    # Most word forms are rare: "winners" becomes "winner". A cut at 8 scores slightly worse.
     words = [word if word[0] == "0" else word[:6] for word in TOKEN.findall(text)]
     return [*facts, *words, "".join(facts)]
 
@@ -205,7 +206,7 @@ class Vocabulary:
 
 
 def build_vocabulary(frame: pd.DataFrame) -> Vocabulary:
-    """Collect the tokens that occur twice or more. The others train the row of <UNK>."""
+    """Collect the tokens that occur twice or more. Others, too rare to learn, train <UNK>."""
     counts = Counter(token for message in frame["message"].tolist() for token in tokenize(message))
     return Vocabulary(token for token, count in counts.items() if count > 1)
 
@@ -217,10 +218,10 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
 
     `x` holds ids, int64 (B, T); `targets` and `lengths` (B,). At each step, one large
     matrix product is faster than B small ones. A tensor is rectangular, so messages are
-    padded to the longest of the batch. Padding has id 0, as <UNK> has, which does no
-    harm: the network is causal, and sequence_loss gives padding zero weight. Sorting by
-    length shortens padding, which nearly halves the training time (a single long message
-    makes its batch slow); the price is that every epoch has the same batches.
+    padded to the longest of the batch. Padding shares id 0 with <UNK>, which does no
+    harm: the network is causal, and sequence_loss ignores padding. Sorting by length
+    shortens padding, which nearly halves the training time (a single long message makes
+    its batch slow), but every epoch has the same batches.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -250,39 +251,39 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     more result. An epoch is one pass over all messages; `report(epoch, loss)` is called
     after each with the mean loss of its batches, and may raise to stop. `word_dropout` is
     the probability that a token becomes <UNK>, so that the network learns to handle
-    unknown words and not to rely on any single word or fact. The learning rate falls to
-    0 over `epochs`. The defaults, and 32 hidden units, are from cross-validation on
-    spam.csv (train on four fifths, test on the rest, five times), so tests on it are
-    slightly optimistic. Raises ValueError unless targets are 0 and 1, both present.
+    unknown words and not to rely on any single word or fact; it also makes probabilities
+    less extreme. The learning rate falls to 0 over `epochs`. The defaults, and 32 hidden
+    units, are from cross-validation on spam.csv (train on four fifths, test on the rest,
+    five times), so tests on it are slightly optimistic. Raises ValueError unless targets
+    are 0 and 1, both present.
     """
     if set(frame["target"]) != {0, 1}:
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides each parameter's recent mean gradient by its root mean square. Plain gradient
-    # descent would take tiny steps in rows of rare tokens. AdamW also shrinks all parameters a
-    # little at each update (weight decay, a regularization: it scores slightly higher).
+    # Adam divides the recent mean of each gradient by its root mean square. Plain gradient descent
+    # would take tiny steps in rows of rare tokens. AdamW also shrinks all parameters a little at
+    # each update (weight decay), which works against overfitting and scores slightly higher.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused: about a tenth faster
-    # The learning rate, the size of the updates, falls to 0, so that the parameters converge.
+    # The learning rate, the size of the updates, falls to 0: else each batch shifts the result.
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
-        model.train()  # turns dropout layers on (ElmanRNN has none), as `report` may call predict
+        model.train()  # turns dropout layers on (ElmanRNN has none): `report` may call predict
         total = 0.0
         # In random order, which scores slightly higher than the order of lengths.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
-            dropped = torch.rand(x.shape) < word_dropout  # on the CPU: equal on all devices
+            dropped = torch.rand(x.shape) < word_dropout  # on the CPU: the same on any device
             x = x.masked_fill(dropped, 0)
             logits, _ = model(x.to(device))  # (B, T, 1)
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # backpropagation through time, by automatic differentiation
-            # Limiting the norm of the gradient (clipping), in case it explodes, changes no score.
-            optimizer.step()  # the update
+            optimizer.step()  # the update (limiting the gradient, called clipping, scores alike)
             schedule.step()
-            total += loss.item()
+            total += loss.item()  # as a number, without what backward needs
         report(epoch, total / len(batches))
 
 
@@ -300,8 +301,8 @@ def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) 
 def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -> Tensor:
     """Return the probability that each of N messages is spam, float (N,).
 
-    It is read at the last token, after all others. Messages are processed one by one: in
-    a batch, rounding could depend on the others. Raises TypeError for a str or a DataFrame.
+    It is read at the last token, after all others. Messages are processed one by one:
+    batching could change rounding. Raises TypeError for a str or a DataFrame.
     """
     if isinstance(messages, (str, pd.DataFrame)):  # iterating gives letters or columns
         raise TypeError('pass a list of messages, or frame["message"]')
@@ -316,9 +317,9 @@ LABELS = {"ham": 0, "spam": 1}
 def toy_messages() -> pd.DataFrame:
     """Return requests to swap two things; asking for the more valuable one is spam.
 
-    Each spam has a ham twin with the two things exchanged, which has the same words: the
-    network must hold the first thing in its state until it reads the second, after two
-    to six other words. All things have four letters, so that lengths tell nothing.
+    Each spam has a ham twin with the two things exchanged, which has the same words. To
+    be always right, a network must hold the first thing in its state until it reads the
+    second, after two to six other words. All things have four letters, so that length is no clue.
     """
     greetings = ["hi", "hello", "hey", "dear"]
     things = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
@@ -402,7 +403,6 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     fp = int((says_spam & ~is_spam).sum())   # ham taken for spam
     fn = int((~says_spam & is_spam).sum())   # spam missed
     tn = int((~says_spam & ~is_spam).sum())  # ham recognized
-    # max(n, 1) changes only a denominator of 0, as the counts are integers.
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return {
         "accuracy": (tp + tn) / max(len(y), 1),
@@ -420,8 +420,8 @@ def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
     # Write elsewhere, then rename, so that an interrupted run leaves the old file whole.
     temporary = Path(f"{path}.tmp")
-    with temporary.open("wb") as file:  # given a path, torch.save raises RuntimeError
-        # The tokens, too, since an id is a place in their list.
+    with temporary.open("wb") as file:  # torch.save(path) would hide an OSError
+        # The tokens, too: an id is a position in their list.
         torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
     temporary.replace(path)
 
@@ -481,7 +481,7 @@ def main(argv: list[str] | None = None) -> None:
         if held_out.empty:
             raise ValueError("too few messages to hold any out for testing")
         if args.command == "train":
-            torch.manual_seed(0)  # the same parameters again, on the same machine and versions
+            torch.manual_seed(0)  # reproducible on the same machine and versions
             vocabulary = build_vocabulary(fit)
             model = ElmanRNN(len(vocabulary), hidden_size=32).to(args.device)
             train(model, vocabulary, fit)
