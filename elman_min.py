@@ -75,8 +75,8 @@ class ElmanRNN(nn.Module):
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
     sequences share it; by default 0 (it could be learned, as one more parameter).
     `model(x, hidden)` calls `forward`, which returns logits (B, T, O) and states
-    (B, T, H). The last state, states[:, -1], is what nn.RNN calls h_n. To stack two
-    networks, pass the states of the first to the second as its `x`.
+    (B, T, H). nn.RNN calls states[:, -1] h_n, and has two biases, of which one is enough.
+    To stack networks, pass the states of the first to the second as its `x`.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
