@@ -23,8 +23,8 @@ The weights W and biases b are the parameters, which are learned from labeled me
 They are the same at every step, so what is learned about a word at one place can be used
 at all others, and a message may have any length. tanh maps into (-1, 1), which bounds
 the hidden state. It also lets tokens affect each other: after "not", a word can mean
-something else. Without tanh, h_t W_hy would be a sum of one term per token, set by that
-token and its distance from step t alone. sigmoid maps into (0, 1); its argument,
+something else. Without tanh, h_t W_hy would be a sum of one term per token, set only by
+that token and its distance from step t. sigmoid maps into (0, 1); its argument,
 z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L measures, in one number, how wrong the outputs are. The gradient says, for
@@ -39,10 +39,10 @@ messages are read at once; length is the number of tokens of a message:
     dL/da_t  = dL/dh_t * (1 - h_t^2)                the slope of tanh(a) is 1 - tanh(a)^2
     dL/dW_hh = sum of h_{t-1}.T dL/da_t             over steps and messages: all use W_hh
 
-Each step back multiplies by W_hh.T, which may shrink or stretch, and by 1 - h_t^2, which
-is at most 1. Over many steps the product may become almost nothing (vanish) or very large
-(explode). The gradient is still exact: what vanishes is the effect of small changes in
-early states on late losses.
+Each step back multiplies the gradient by W_hh.T, which may shrink or stretch it, and by
+1 - h_t^2, which is at most 1. Over many steps it may become almost nothing (vanish) or
+very large (explode). It is exact all the same: a vanishing gradient says that small
+changes in early states hardly change late losses, so little is learned about them.
 
 Commands, each with a line of its output:
     python elman_min.py train spam.csv               saved 'elman_min.pt'
@@ -75,7 +75,7 @@ class ElmanRNN(nn.Module):
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
     sequences share it; by default 0 (it could be learned, as one more parameter).
     `model(x, hidden)` calls `forward`, which returns logits (B, T, O) and states
-    (B, T, H). nn.RNN calls states[:, -1] h_n, and has two biases, of which one is enough.
+    (B, T, H). nn.RNN names states[:, -1] h_n, and has two biases, which just add up.
     To stack networks, pass the states of the first to the second as its `x`.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
@@ -86,7 +86,7 @@ class ElmanRNN(nn.Module):
     the earlier steps need not be kept in memory.
 
     Elman called the units that hold h_{t-1} context units. His h_t used a sigmoid, whose
-    slope is at most 1/4; that of tanh reaches 1, so the gradient tends to vanish more
+    slope is at most 1/4; that of tanh reaches 1, so its gradient tends to vanish more
     slowly. His gradient stopped at h_{t-1}: no state was trained to keep what later
     steps need.
     """
@@ -135,7 +135,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     there. The loss of a message is the mean over its steps, the result the mean over
     messages: long ones count no more than short ones. Only the last output is the
     answer, but a loss at every step raises F1 on spam.csv by .008 and makes every output
-    an estimate from the tokens so far (early ones cannot know, which keeps the loss up).
+    an estimate from the tokens so far (early ones must guess, so the loss stays high).
     """
     _, T, _ = logits.shape
     step_targets = targets[:, None].expand(-1, T).to(logits.dtype)  # the same at every step
@@ -143,7 +143,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.squeeze(2), step_targets, reduction="none")           # (B, T)
     mask = torch.arange(T, device=logits.device) < lengths[:, None]  # (B, T), False on padding
-    losses[~mask] = 0.0  # unlike losses * mask, an error for wrong shapes
+    losses[~mask] = 0.0  # losses * mask would hide wrong shapes
     message_losses = losses.sum(dim=1) / mask.sum(dim=1)             # (B,)
     return message_losses.mean()
 
@@ -168,11 +168,11 @@ def tokenize(message: str) -> list[str]:
     The facts are the length in units of 25 characters, the share of capitals among the
     letters in tenths, and the number of digits in groups (none, one, two or three, four
     to seven, and so on). No single word shows them, and capitals are lost in lower case.
-    As tokens, not numbers, they have a row of weights for each value; in coarse steps,
-    most values are frequent enough to learn. They come first, so that the network knows
-    them when it reads the words, and again last (as one token: three score no higher),
-    because the state forgets: replacing the first ones moves the last logit by about 10
-    in messages of 8 tokens, but by .1 in those of 25, and most spam is longer.
+    As tokens, each value has its own row of weights; the steps are coarse, so that most
+    values occur often. The facts come first, so that the network knows them when it reads
+    the words, and again last (as one token: three are no better), because the state
+    forgets: changing the first ones moves the last logit by about 10 in messages of 8
+    tokens, but by .1 in those of 25, and most spam is longer.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -221,7 +221,7 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
     padded to the longest of the batch. Padding shares id 0 with <UNK>, which does no
     harm: the network is causal, and sequence_loss ignores padding. Sorting by length
     shortens padding, which nearly halves the training time (a single long message makes
-    its batch slow), but every epoch has the same batches.
+    its batch slow). The batches are made once: making new ones in each epoch is no better.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -247,8 +247,8 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
           report: Callable[[int, float], object] = print_epoch) -> None:
     """Train `model` in place, on its device, on the columns `target` and `message`.
 
-    `model` can be any causal module that maps ids (B, T) to logits (B, T, 1) and one
-    more result. An epoch is one pass over all messages; `report(epoch, loss)` is called
+    `model` can be any causal module that maps ids (B, T) to a pair: logits (B, T, 1) and
+    anything. An epoch is one pass over all messages; `report(epoch, loss)` is called
     after each with the mean loss of its batches, and may raise to stop. `word_dropout` is
     the probability that a token becomes <UNK>, so that the network learns to handle
     unknown words and not to rely on any single word or fact; it also makes probabilities
@@ -261,16 +261,16 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides the recent mean of each gradient by its root mean square. Plain gradient descent
-    # would take tiny steps in rows of rare tokens. AdamW also shrinks all parameters a little at
+    # Adam divides the recent mean of each gradient by its recent size, so rows of rare tokens move,
+    # too; plain gradient descent hardly moves them. AdamW also shrinks all parameters a little at
     # each update (weight decay), which works against overfitting and scores slightly higher.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused: about a tenth faster
-    # The learning rate, the size of the updates, falls to 0: else each batch shifts the result.
+    # The learning rate, the step size, falls to 0: else the last batches sway the result.
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
-        model.train()  # turns dropout layers on (ElmanRNN has none): `report` may call predict
+        model.train()  # dropout layers on, if any: `report` may have called predict
         total = 0.0
         # In random order, which scores slightly higher than the order of lengths.
         for i in torch.randperm(len(batches)):
@@ -281,9 +281,9 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             loss = sequence_loss(logits, targets.to(device), lengths.to(device))
             optimizer.zero_grad()  # otherwise the gradients of all batches would add up
             loss.backward()  # backpropagation through time, by automatic differentiation
-            optimizer.step()  # the update (limiting the gradient, called clipping, scores alike)
+            optimizer.step()  # the update (clipping large gradients first scores the same)
             schedule.step()
-            total += loss.item()  # as a number, without what backward needs
+            total += loss.item()  # as a number, to free what backward needed
         report(epoch, total / len(batches))
 
 
@@ -319,7 +319,7 @@ def toy_messages() -> pd.DataFrame:
 
     Each spam has a ham twin with the two things exchanged, which has the same words. To
     be always right, a network must hold the first thing in its state until it reads the
-    second, after two to six other words. All things have four letters, so that length is no clue.
+    second, after two to six other words. All things have four letters, so length hints at none.
     """
     greetings = ["hi", "hello", "hey", "dear"]
     things = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
@@ -462,7 +462,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", help="checkpoint (default: elman_min.pt; for the toy: toy.pt)")
     parser.add_argument("--device", default="cpu",
                         choices=["cpu"] if accelerator is None else ["cpu", accelerator.type],
-                        help="default: cpu; others are seldom faster for so small a network")
+                        help="default: cpu; a network this small is seldom faster on another")
     args = parser.parse_intermixed_args(argv)  # for `predict --model x.pt TEXT`
     if args.command == "predict" and args.input is None:
         parser.error("predict needs a text")
