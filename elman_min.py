@@ -3,9 +3,9 @@
 
 Spam is unwanted advertising and fraud; ham is every other message. The network (Elman,
 Finding Structure in Time, Cognitive Science 14, 1990; his predicted the next bit, letter
-or word) reads a message token by token. A token is a word, a number, a run of symbols, or
-a fact about the whole message. Step t combines the token x_t with the hidden state h_{t-1}, the
-memory of the earlier tokens:
+or word) reads a message token by token. A token is a word, digits, a run of symbols, or
+a fact about the whole message. Step t combines the token x_t with the hidden state
+h_{t-1}, the memory of the earlier tokens:
 
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0: nothing has been read yet
     y_t = sigmoid(h_t W_hy + b_y)                   sigmoid(z) = 1 / (1 + exp(-z))
@@ -28,11 +28,11 @@ that token and its distance from step t. sigmoid maps into (0, 1); its argument,
 z_t = h_t W_hy + b_y, is called the logit.
 
 The loss L measures, in one number, how wrong the outputs are. The gradient says, for
-each parameter, how fast L changes as that parameter changes; an update moves every
-parameter a little in the direction in which L falls. Applying the chain rule
-from the last step T back to the first is called backpropagation through time. Write
-h_t = tanh(a_t), * for the elementwise product, .T for the transpose, vectors as rows. B
-messages are read at once; length is the number of tokens of a message:
+each parameter, how fast L changes as that parameter changes; an update moves the
+parameters a little so that L should fall. Applying the chain rule from the last step T
+back to the first is called backpropagation through time. Write h_t = tanh(a_t), * for
+the elementwise product, .T for the transpose, vectors as rows. B messages are read at
+once; length is the number of tokens of a message:
 
     dL/dz_t  = (y_t - target) / (B * length)        target: 1 for spam, 0 for ham
     dL/dh_t  = dL/dz_t W_hy.T + dL/da_{t+1} W_hh.T  h_t is used in z_t and, if t < T, a_{t+1}
@@ -75,8 +75,8 @@ class ElmanRNN(nn.Module):
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
     sequences share it; by default 0 (it could be learned, as one more parameter).
     `model(x, hidden)` calls `forward`, which returns logits (B, T, O) and states
-    (B, T, H). nn.RNN names states[:, -1] h_n, and has two biases, which just add up.
-    To stack networks, pass the states of the first to the second as its `x`.
+    (B, T, H). nn.RNN names states[:, -1] h_n, and has two biases, which just add up. To
+    stack networks, pass the states of the first to the second as its `x`.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
@@ -86,9 +86,8 @@ class ElmanRNN(nn.Module):
     the earlier steps need not be kept in memory.
 
     Elman called the units that hold h_{t-1} context units. His h_t used a sigmoid, whose
-    slope is at most 1/4; that of tanh reaches 1, so its gradient tends to vanish more
-    slowly. His gradient stopped at h_{t-1}: no state was trained to keep what later
-    steps need.
+    slope is at most 1/4; tanh's reaches 1, so its gradient tends to vanish more slowly.
+    His gradient stopped at h_{t-1}: no state was trained to keep what later steps need.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -160,7 +159,7 @@ TOKEN = re.compile(rf"""
 
 
 def tokenize(message: str) -> list[str]:
-    """Split a text into words, numbers and symbols, and add three facts about all of it.
+    """Split a text into words (six letters at most), digits and symbols, and add three facts.
 
     >>> print(*tokenize("Text WIN to 80082"))
     <length 0> <capitals 4> <digits 3> text win to 00000 <length 0><capitals 4><digits 3>
@@ -182,7 +181,7 @@ def tokenize(message: str) -> list[str]:
     facts = [f"<length {len(message) // 25}>",
              f"<capitals {10 * capitals // max(len(letters), 1)}>",
              f"<digits {len(digits).bit_length()}>"]
-    # WIN and win are one token. Few numbers recur, but their lengths do (UK phone: 11 digits).
+    # WIN and win are one token. Few long numbers recur, but their lengths do (UK phone: 11).
     text = re.sub(r"\d", "0", message.lower())
     # Most word forms are rare: "winners" becomes "winner". A cut at 8 scores slightly worse.
     words = [word if word[0] == "0" else word[:6] for word in TOKEN.findall(text)]
@@ -214,19 +213,19 @@ def build_vocabulary(frame: pd.DataFrame) -> Vocabulary:
 # ---- Training and prediction ----
 def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
                    ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return batches (x, targets, lengths) of `batch_size` messages of similar length.
+    """Return batches (x, targets, lengths) of up to `batch_size` messages of similar length.
 
     `x` holds ids, int64 (B, T); `targets` and `lengths` (B,). At each step, one large
     matrix product is faster than B small ones. A tensor is rectangular, so messages are
     padded to the longest of the batch. Padding shares id 0 with <UNK>, which does no
     harm: the network is causal, and sequence_loss ignores padding. Sorting by length
     shortens padding, which nearly halves the training time (a single long message makes
-    its batch slow). The batches are made once: making new ones in each epoch is no better.
+    its batch slow). They are made once: new batches in each epoch are no better.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
     targets = torch.tensor(frame["target"].tolist())
-    # Random among equal lengths: rows sorted by class would give batches of one class.
+    # Random among equal lengths: rows sorted by class would give more batches of one class.
     shuffled = torch.randperm(len(encoded))
     by_length = shuffled[lengths[shuffled].argsort(stable=True)]
     batches = []
@@ -251,11 +250,10 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     anything. An epoch is one pass over all messages; `report(epoch, loss)` is called
     after each with the mean loss of its batches, and may raise to stop. `word_dropout` is
     the probability that a token becomes <UNK>, so that the network learns to handle
-    unknown words and not to rely on any single word or fact; it also makes probabilities
-    less extreme. The learning rate falls to 0 over `epochs`. The defaults, and 32 hidden
-    units, are from cross-validation on spam.csv (train on four fifths, test on the rest,
-    five times), so tests on it are slightly optimistic. Raises ValueError unless targets
-    are 0 and 1, both present.
+    unknown words and not to rely on any single one; it also makes probabilities less
+    extreme. The defaults, and 32 hidden units, are from cross-validation on spam.csv
+    (train on four fifths, test on the rest, five times), so tests on it are slightly
+    optimistic. Raises ValueError unless targets are 0 and 1, both present.
     """
     if set(frame["target"]) != {0, 1}:
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
@@ -266,7 +264,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     # each update (weight decay), which works against overfitting and scores slightly higher.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused: about a tenth faster
-    # The learning rate, the step size, falls to 0: else the last batches sway the result.
+    # The learning rate, the step size, falls to 0 over `epochs`: else the last batches sway all.
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
@@ -283,7 +281,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
             loss.backward()  # backpropagation through time, by automatic differentiation
             optimizer.step()  # the update (clipping large gradients first scores the same)
             schedule.step()
-            total += loss.item()  # as a number, to free what backward needed
+            total += loss.item()  # as a number: a tensor would keep its graph
         report(epoch, total / len(batches))
 
 
@@ -304,7 +302,7 @@ def predict(model: nn.Module, vocabulary: Vocabulary, messages: Iterable[str]) -
     It is read at the last token, after all others. Messages are processed one by one:
     batching could change rounding. Raises TypeError for a str or a DataFrame.
     """
-    if isinstance(messages, (str, pd.DataFrame)):  # iterating gives letters or columns
+    if isinstance(messages, (str, pd.DataFrame)):  # iterating gives letters or names
         raise TypeError('pass a list of messages, or frame["message"]')
     last = [token_probabilities(model, vocabulary, message)[-1] for message in messages]
     return torch.tensor(last)
@@ -319,7 +317,8 @@ def toy_messages() -> pd.DataFrame:
 
     Each spam has a ham twin with the two things exchanged, which has the same words. To
     be always right, a network must hold the first thing in its state until it reads the
-    second, after two to six other words. All things have four letters, so length hints at none.
+    second, after two to six other words. All things have four letters: the length of the
+    message does not hint at the second one before it is read.
     """
     greetings = ["hi", "hello", "hey", "dear"]
     things = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
@@ -352,7 +351,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(
             io.StringIO(text), header=None, dtype=str, sep="\t" if has_tabs else ",",
             quoting=csv.QUOTE_NONE if has_tabs else csv.QUOTE_MINIMAL,
-            na_filter=False)  # the filter would drop a message "NA"
+            na_filter=False)  # the filter would make a message "NA" NaN
         table["target"] = table[0].str.strip().str.lower().map(LABELS)  # NaN for other labels
         if table["target"].isna()[0]:
             table = table[1:]  # row 0 is a header
@@ -391,7 +390,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     the share of right answers, high even if rare spam is always missed. Precision is the
     share of spam among messages that count as spam, recall the share of spam that is
     found, f1 their harmonic mean, mcc (Matthews) the correlation of answer and target.
-    0 / 0 is 0 here. Raises ValueError for unequal lengths and for other values.
+    0 / 0 is 0 here. Raises ValueError for unequal lengths and for other numbers.
     """
     pairs = list(zip(probability, target, strict=True))
     p, y = torch.tensor(pairs, dtype=torch.double).reshape(-1, 2).T  # float32 rounds .50000001
@@ -415,14 +414,15 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
 
 
 def save(model: ElmanRNN, vocabulary: Vocabulary, path: str | Path) -> None:
-    """Write a checkpoint. Raises OSError, or TypeError for what `load` could not rebuild."""
+    """Write a checkpoint. Raises OSError, or TypeError for what `load` would not rebuild."""
     if type(model) is not ElmanRNN or len(vocabulary) != len(model.W_xh):
         raise TypeError("pass an ElmanRNN, not a subclass or wrapper, and its own vocabulary")
+    buffer = io.BytesIO()  # torch.save to a file can hide an OSError
+    # The tokens, too: an id is a position in their list.
+    torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, buffer)
     # Write elsewhere, then rename, so that an interrupted run leaves the old file whole.
     temporary = Path(f"{path}.tmp")
-    with temporary.open("wb") as file:  # torch.save(path) would hide an OSError
-        # The tokens, too: an id is a position in their list.
-        torch.save({"weights": model.state_dict(), "tokens": vocabulary.idx_to_token}, file)
+    temporary.write_bytes(buffer.getvalue())
     temporary.replace(path)
 
 
@@ -468,7 +468,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("predict needs a text")
     path = args.model or ("toy.pt" if args.input is None else "elman_min.pt")
     if not path.endswith(".pt"):
-        parser.error("--model must end in .pt, so that no other file is replaced")
+        parser.error("--model must end in .pt, so that no data file is replaced")
     try:
         if args.command == "predict":
             model, vocabulary = load(path, args.device)
