@@ -902,16 +902,11 @@ def test_metrics_of_an_example():
     })
 
 
-@pytest.mark.parametrize("probability, target, ones", [
-    ([], [], ""),
-    (torch.tensor([True]), torch.tensor([1]), "accuracy precision recall f1 tp"),
-    (torch.tensor([True, False]), [1, 0], "accuracy precision recall f1 mcc tp tn"),
-])
-def test_metrics_where_all_is_right(probability, target, ones):
-    """Rates are 1, or 0 where they are undefined."""
-    metrics = evaluate(probability, target)
-    assert [name for name in metrics if metrics[name] == 1] == ones.split()
-    assert set(metrics.values()) <= {0, 1}
+def test_metrics_where_all_is_right():
+    """Rates are 1, or 0 where they are 0 / 0. Tensors of a comparison will do."""
+    assert list(evaluate([], []).values()) == [0, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert list(evaluate(torch.tensor([True]), [1]).values()) == [1, 1, 1, 1, 0, 1, 0, 0, 0]
+    assert list(evaluate([1, 0], [1, 0]).values()) == [1, 1, 1, 1, 1, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("probability, target", [
@@ -945,13 +940,10 @@ def test_failed_save_keeps_the_old_checkpoint(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("model", [
-    nn.Sequential(ElmanRNN(1, 1)),
-    ElmanRNN(2, 1),
-])
-def test_save_refuses_what_load_could_not_rebuild(tmp_path, model):
-    with pytest.raises(TypeError, match="its own vocabulary"):
-        save(model, Vocabulary(), tmp_path / "m.pt")
+def test_save_refuses_what_load_could_not_rebuild(tmp_path):
+    for model in (nn.Sequential(ElmanRNN(1, 1)), ElmanRNN(2, 1)):
+        with pytest.raises(TypeError, match="its own vocabulary"):
+            save(model, Vocabulary(), tmp_path / "m.pt")
 
 
 @pytest.mark.parametrize("change", [
