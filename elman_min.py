@@ -75,8 +75,8 @@ class ElmanRNN(nn.Module):
     (B, T, I) for inputs other than tokens. `hidden` is h_0: (B, H), or (H,) if all
     sequences share it; by default 0 (it could be learned, as one more parameter).
     `model(x, hidden)` calls `forward`, which returns logits (B, T, O) and states
-    (B, T, H). nn.RNN names states[:, -1] h_n, and has two biases, which just add up. To
-    stack networks, pass the states of the first to the second as its `x`.
+    (B, T, H). PyTorch's RNN names states[:, -1] h_n, and has two biases, which just add
+    up. To stack networks, pass the states of the first to the second as its `x`.
 
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
@@ -87,7 +87,7 @@ class ElmanRNN(nn.Module):
 
     Elman called the units that hold h_{t-1} context units. His h_t used a sigmoid, whose
     slope is at most 1/4; tanh's reaches 1, so its gradient tends to vanish more slowly.
-    His gradient stopped at h_{t-1}: no state was trained to keep what later steps need.
+    His gradient stopped at h_{t-1}: no state was trained to hold what later steps need.
     """
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int = 1):
@@ -371,8 +371,8 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 def split(frame: pd.DataFrame, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the distinct messages (the first of equal ones) into (train, test).
 
-    A network can memorize the messages it trains on, so it is tested on others (some of
-    which may be nearly the same). A hash of the message decides, not a random number: so
+    A network can memorize the messages it trains on: test it on others (some of which
+    may be nearly the same). A hash of the message decides, not a random number, so that
     `test` finds the same messages again, whatever the order of the rows. `fold`, from 0
     to 4, chooses about a fifth to test on; to split the rest again, use another fold.
     """
