@@ -41,8 +41,8 @@ once; length is the number of tokens of a message:
 
 Each step back multiplies the gradient by W_hh.T, which may shrink or stretch it, and by
 1 - h_t^2, which is at most 1. Over many steps it may become almost nothing (vanish) or
-very large (explode). It is exact all the same: a vanishing gradient says that small
-changes in early states hardly change late losses, so little is learned about them.
+very large (explode). It is exact all the same: where it vanishes, small changes in early
+states hardly change late losses, so what to hold is hardly learned.
 
 Commands, each with a line of its output:
     python elman_min.py train spam.csv               saved 'elman_min.pt'
@@ -81,7 +81,7 @@ class ElmanRNN(nn.Module):
     No step looks ahead (the network is causal), so padding at the end of a sequence
     changes nothing before it. But states[:, -1] and logits[:, -1] of a padded sequence
     come after its padding; its last real step has the index length - 1. Messages are
-    independent, so each begins with h_0. To read one long stream in pieces, in order and
+    independent, so each begins afresh. To read one long stream in pieces, in order and
     without padding, pass hidden=states[:, -1].detach(): the gradient stops there, and
     the earlier steps need not be kept in memory.
 
@@ -100,7 +100,7 @@ class ElmanRNN(nn.Module):
         self.b_y = nn.Parameter(torch.empty(output_size))
         # Random, to break symmetry: hidden units with equal weights get equal gradients and stay
         # equal. Small, to keep the argument of tanh near 0: far from 0 tanh is flat (saturates).
-        # Sums of H random terms grow as root H, hence k; for all parameters, as in PyTorch's RNN.
+        # Sums of H random terms grow as root H, so k shrinks as 1 / root H, as in PyTorch's RNN.
         k = hidden_size**-0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -k, k)
@@ -159,7 +159,7 @@ TOKEN = re.compile(rf"""
 
 
 def tokenize(message: str) -> list[str]:
-    """Split a text into words (six letters at most), digits and symbols, and add three facts.
+    """Split a text into words, symbols (both cut at six characters) and digits; add 3 facts.
 
     >>> print(*tokenize("Text WIN to 80082"))
     <length 0> <capitals 4> <digits 3> text win to 00000 <length 0><capitals 4><digits 3>
@@ -170,7 +170,7 @@ def tokenize(message: str) -> list[str]:
     As tokens, each value has its own row of weights; the steps are coarse, so that most
     values occur often. The facts come first, so that the network knows them when it reads
     the words, and again last (as one token: three are no better), because the state
-    forgets: changing the first ones moves the last logit by about 10 in messages of 8
+    forgets: changing the first set moves the last logit by about 10 in messages of 8
     tokens, but by .1 in those of 25, and most spam is longer.
     """
     # An accented letter can be one character or two: make both forms equal.
@@ -184,8 +184,8 @@ def tokenize(message: str) -> list[str]:
     # WIN and win are one token. Few long numbers recur, but their lengths do (UK phone: 11).
     text = re.sub(r"\d", "0", message.lower())
     # Most word forms are rare: "winners" becomes "winner". A cut at 8 scores slightly worse.
-    words = [word if word[0] == "0" else word[:6] for word in TOKEN.findall(text)]
-    return [*facts, *words, "".join(facts)]
+    tokens = [token if token[0] == "0" else token[:6] for token in TOKEN.findall(text)]
+    return [*facts, *tokens, "".join(facts)]
 
 
 class Vocabulary:
@@ -220,7 +220,7 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
     padded to the longest of the batch. Padding shares id 0 with <UNK>, which does no
     harm: the network is causal, and sequence_loss ignores padding. Sorting by length
     shortens padding, which nearly halves the training time (a single long message makes
-    its batch slow). They are made once: new batches in each epoch are no better.
+    its batch slow). Batches are made once: new ones in each epoch are no better.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -250,7 +250,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     anything. An epoch is one pass over all messages; `report(epoch, loss)` is called
     after each with the mean loss of its batches, and may raise to stop. `word_dropout` is
     the probability that a token becomes <UNK>, so that the network learns to handle
-    unknown words and not to rely on any single one; it also makes probabilities less
+    unknown words and to rely on no single token; it also makes probabilities less
     extreme. The defaults, and 32 hidden units, are from cross-validation on spam.csv
     (train on four fifths, test on the rest, five times), so tests on it are slightly
     optimistic. Raises ValueError unless targets are 0 and 1, both present.
@@ -264,7 +264,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     # each update (weight decay), which works against overfitting and scores slightly higher.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused: about a tenth faster
-    # The learning rate, the step size, falls to 0 over `epochs`: else the last batches sway all.
+    # The learning rate, the step size, falls to 0 over `epochs`, or the last batches dominate.
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=epochs * len(batches))
     for epoch in range(1, epochs + 1):
@@ -315,18 +315,18 @@ LABELS = {"ham": 0, "spam": 1}
 def toy_messages() -> pd.DataFrame:
     """Return requests to swap two things; asking for the more valuable one is spam.
 
-    Each spam has a ham twin with the two things exchanged, which has the same words. To
-    be always right, a network must hold the first thing in its state until it reads the
+    Each spam has a ham twin: the same words, but with the two things exchanged. To be
+    always right, a network must hold the first thing in its state until it reads the
     second, after two to six other words. All things have four letters: the length of the
     message does not hint at the second one before it is read.
     """
     greetings = ["hi", "hello", "hey", "dear"]
-    things = "soap cake book lamp coat desk sofa bike boat farm".split()  # in order of value
+    things = "soap cake book lamp coat desk sofa bike boat farm".split()  # cheapest first
     between = ["", " please", " right now", " if you can", " as soon as possible"]
     farewells = ["bye", "thanks", "cheers"]
     rows = []
     for greeting, words, farewell in itertools.product(greetings, between, farewells):
-        for mine, yours in itertools.permutations(range(10), 2):
+        for mine, yours in itertools.permutations(range(len(things)), 2):
             target = int(yours > mine)
             rows.append((target, f"{greeting} swap your {things[yours]}{words} for my "
                                  f"{things[mine]} {farewell}"))
