@@ -10,7 +10,7 @@ h_{t-1}, the memory of the earlier tokens:
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0: nothing has been read yet
     y_t = sigmoid(h_t W_hy + b_y)                   sigmoid(z) = 1 / (1 + exp(-z))
 
-    x_t   (I,)    input, one-hot: 1 at the id (number) of the token, 0 elsewhere
+    x_t   (I,)    input, one-hot: 1 at the token's id (a number, not a quantity), 0 elsewhere
     h_t   (H,)    hidden state, the values of H hidden units
     y_t   (O,)    output: the probability of spam, given the first t tokens (O = 1)
     W_xh  (I, H)  input weights; I is the number of tokens in the vocabulary
@@ -23,7 +23,7 @@ The weights W and biases b are the parameters, which are learned from labeled me
 They are the same at every step, so what is learned about a word at one place can be used
 at all others, and a message may have any length. tanh maps into (-1, 1), which bounds
 the hidden state. It also lets tokens affect each other: after "not", a word can mean
-something else. Without tanh, h_t W_hy would be a sum of one term per token, set only by
+something else. Without tanh, h_t W_hy would sum one term per token, each set only by
 that token and its distance from step t. sigmoid maps into (0, 1); its argument,
 z_t = h_t W_hy + b_y, is called the logit.
 
@@ -41,8 +41,8 @@ once; length is the number of tokens of a message:
 
 Each step back multiplies the gradient by W_hh.T, which may shrink or stretch it, and by
 1 - h_t^2, which is at most 1. Over many steps it may become almost nothing (vanish) or
-very large (explode). It is exact all the same: where it vanishes, small changes in early
-states hardly change late losses, so what to hold is hardly learned.
+very large (explode). Where it vanishes (it is still exact), small changes in early states
+hardly change late losses, so what to hold is hardly learned.
 
 Commands, each with a line of its output:
     python elman_min.py train spam.csv               saved 'elman_min.pt'
@@ -115,8 +115,8 @@ class ElmanRNN(nn.Module):
         B, _, H = xW.shape
         h = xW.new_zeros(B, H) if hidden is None else hidden.expand(B, H)
         history = []
-        # unbind: the backward of xW_plus_b[:, t] would fill a (B, T, H) gradient at every step.
-        for xW_plus_b_t in xW_plus_b.unbind(dim=1):
+        # unbind: with xW_plus_b[:, t], each step's backward would fill a (B, T, H) gradient.
+        for xW_plus_b_t in xW_plus_b.unbind(dim=1):  # in turn: each h needs the one before
             h = torch.tanh(xW_plus_b_t + h @ self.W_hh)
             history.append(h)                   # (B, H)
         states = torch.stack(history, dim=1)    # (B, T, H)
@@ -138,7 +138,7 @@ def sequence_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     """
     _, T, _ = logits.shape
     step_targets = targets[:, None].expand(-1, T).to(logits.dtype)  # the same at every step
-    # From logits: a float32 sigmoid is exactly 1 above 17 and 0 below -89, losing the gradient.
+    # From logits: float32 sigmoid(z) is exactly 1 for z > 17, 0 for z < -89: no gradient is left.
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.squeeze(2), step_targets, reduction="none")           # (B, T)
     mask = torch.arange(T, device=logits.device) < lengths[:, None]  # (B, T), False on padding
@@ -171,7 +171,7 @@ def tokenize(message: str) -> list[str]:
     values occur often. The facts come first, so that the network knows them when it reads
     the words, and again last (as one token: three are no better), because the state
     forgets: changing the first set moves the last logit by about 10 in messages of 8
-    tokens, but by .1 in those of 25, and most spam is longer.
+    tokens, but by .1 in those of 25, and most spam has more.
     """
     # An accented letter can be one character or two: make both forms equal.
     message = unicodedata.normalize("NFC", message)
@@ -215,12 +215,12 @@ def padded_batches(frame: pd.DataFrame, vocabulary: Vocabulary, batch_size: int
                    ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return batches (x, targets, lengths) of up to `batch_size` messages of similar length.
 
-    `x` holds ids, int64 (B, T); `targets` and `lengths` (B,). At each step, one large
-    matrix product is faster than B small ones. A tensor is rectangular, so messages are
-    padded to the longest of the batch. Padding shares id 0 with <UNK>, which does no
-    harm: the network is causal, and sequence_loss ignores padding. Sorting by length
-    shortens padding, which nearly halves the training time (a single long message makes
-    its batch slow). Batches are made once: new ones in each epoch are no better.
+    `x` holds ids, int64 (B, T); `targets` and `lengths` (B,). One large matrix product
+    is faster than B small ones, but larger batches mean fewer updates. A tensor is
+    rectangular, so messages are padded to the longest of the batch. Padding shares id 0
+    with <UNK>, which does no harm: the network is causal, and sequence_loss ignores it.
+    Sorting by length shortens padding, which nearly halves the training time (one long
+    message slows its batch). Batches are made once: new ones each epoch are no better.
     """
     encoded = [vocabulary.encode(message) for message in frame["message"].tolist()]
     lengths = torch.tensor([len(ids) for ids in encoded])
@@ -259,9 +259,9 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
         raise ValueError("needs both ham (target 0) and spam (target 1), and no other targets")
     device = next(model.parameters()).device
     batches = padded_batches(frame, vocabulary, batch_size)
-    # Adam divides the recent mean of each gradient by its recent size, so rows of rare tokens move,
+    # Adam divides each gradient's recent mean by that gradient's size, so rows of rare tokens move,
     # too; plain gradient descent hardly moves them. AdamW also shrinks all parameters a little at
-    # each update (weight decay), which works against overfitting and scores slightly higher.
+    # each update (weight decay), against overfitting (memorizing), and scores slightly higher.
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay,
                                   fused=True)  # fused: about a tenth faster
     # The learning rate, the step size, falls to 0 over `epochs`, or the last batches dominate.
@@ -270,7 +270,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
     for epoch in range(1, epochs + 1):
         model.train()  # dropout layers on, if any: `report` may have called predict
         total = 0.0
-        # In random order, which scores slightly higher than the order of lengths.
+        # In random order: ending each epoch with the longest messages scores slightly lower.
         for i in torch.randperm(len(batches)):
             x, targets, lengths = batches[i]
             dropped = torch.rand(x.shape) < word_dropout  # on the CPU: the same on any device
@@ -288,7 +288,7 @@ def train(model: nn.Module, vocabulary: Vocabulary, frame: pd.DataFrame, *,
 @torch.no_grad()  # nothing is learned, so no gradient is needed
 def token_probabilities(model: nn.Module, vocabulary: Vocabulary, message: str) -> Tensor:
     """Return the probability of spam after each token, given the tokens so far, (T,)."""
-    model.eval()  # turns dropout layers off
+    model.eval()  # dropout layers off; word dropout is in `train` only
     ids = vocabulary.encode(message)  # (T,)
     batch = ids[None].to(next(model.parameters()).device)  # (1, T)
     logits, _ = model(batch)  # (1, T, 1)
@@ -369,7 +369,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
 
 def split(frame: pd.DataFrame, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split the distinct messages (the first of equal ones) into (train, test).
+    """Split the distinct messages (of equal ones the first) into (train, test).
 
     A network can memorize the messages it trains on: test it on others (some of which
     may be nearly the same). A hash of the message decides, not a random number, so that
