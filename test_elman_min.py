@@ -347,7 +347,7 @@ def simulate_xor(seed):
 
     Only every third bit follows the rule, the XOR of the two before it. At the others, it
     is right by chance half the time: two times in three in all. A network that always uses
-    it does best to predict its bit with 2/3: the error is 0.33 at every third bit, 0.53 else.
+    it does best to predict its bit with 2/3: the error is 0.33 at every third bit, 0.53 elsewhere.
     """
     triples = ["000", "011", "101", "110"]             # two bits and their XOR
     places, predicted, bits = predict_text(seed, triples, 1000, {"0": "0", "1": "1"}, 3,
@@ -1071,18 +1071,20 @@ def test_device_is_the_cpu_unless_asked_for_another(run, monkeypatch, command, d
 
 
 # ---- README ----
-README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+@pytest.fixture
+def readme():
+    return Path(__file__).with_name("README.md").read_text(encoding="utf-8")
 
 
-def test_readme_shows_the_network():
+def test_readme_shows_the_network(readme):
     """Its `forward` is that of the file, line by line."""
     code = textwrap.dedent(inspect.getsource(ElmanRNN.forward))
-    assert f"```python\n{code}```" in README
+    assert f"```python\n{code}```" in readme
 
 
-def test_readme_examples_run(tmp_path, monkeypatch):
+def test_readme_examples_run(readme, tmp_path, monkeypatch):
     """The examples of the README run as they stand, one after the other."""
-    examples = re.findall("```python example\n(.*?)```", README, re.DOTALL)
+    examples = re.findall("```python example\n(.*?)```", readme, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec("".join(examples), {})
     assert Path("scored.csv").exists()

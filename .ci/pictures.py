@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Draw the pictures of README.md, each for light and for dark pages.
 
-    python .ci/pictures.py .github      about two minutes
+    python .ci/pictures.py .github      about three minutes
 
 It needs requirements.txt, scipy and matplotlib. A page may show the pictures 360 pixels wide.
 """
