@@ -10,7 +10,7 @@ h_{t-1}, the memory of the earlier tokens:
     h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)       h_0 = 0: nothing has been read yet
     y_t = sigmoid(h_t W_hy + b_y)                   sigmoid(z) = 1 / (1 + exp(-z))
 
-    x_t   (I,)    input, one-hot: 1 at the token's id (a number, not a quantity), 0 elsewhere
+    x_t   (I,)    input, one-hot: 1 at the token's id (an index, not a quantity), 0 elsewhere
     h_t   (H,)    hidden state, the values of H hidden units
     y_t   (O,)    output: the probability of spam, given the first t tokens (O = 1)
     W_xh  (I, H)  input weights; I is the number of tokens in the vocabulary
@@ -339,7 +339,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     The text is UTF-8, else Windows-1252; tab-separated without quotes if its first line
     has a tab, else comma-separated with quotes. The first column is ham or spam, the
     second the message; others are ignored. No row may have more fields than the first.
-    A first row without ham or spam is the header. Raises OSError or ValueError.
+    A first row that begins with neither is the header. Raises OSError or ValueError.
     """
     data = Path(path).read_bytes()
     try:
@@ -390,7 +390,7 @@ def evaluate(probability: Iterable[float], target: Iterable[float]) -> dict[str,
     the share of right answers, high even if rare spam is always missed. Precision is the
     share of spam among messages that count as spam, recall the share of spam that is
     found, f1 their harmonic mean, mcc (Matthews) the correlation of answer and target.
-    0 / 0 is 0 here. Raises ValueError for unequal lengths and for other numbers.
+    0 / 0 is 0 here. Raises ValueError for unequal lengths and for invalid numbers.
     """
     pairs = list(zip(probability, target, strict=True))
     p, y = torch.tensor(pairs, dtype=torch.double).reshape(-1, 2).T  # float32 rounds .50000001
@@ -493,7 +493,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{name:9} {round(value, 4)}")
     except FileNotFoundError as error:
         sys.exit(f"elman_min.py: {error}; for data, see spam.csv.README; for a checkpoint, "
-                 "first run train FILE, or choose one with --model")
+                 "first run train [FILE], or choose one with --model")
     except (OSError, ValueError) as error:
         sys.exit(f"elman_min.py: {error}")
 

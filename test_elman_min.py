@@ -1035,7 +1035,7 @@ def test_predict_runs_in_a_notebook(toy, monkeypatch):
     ("predict", "needs a text"),
     ("train --model m.csv", r"must end in \.pt"),
     ("train SMSSpamColection", r"SMSSpamColection'; for data, see spam\.csv\.README"),
-    ("predict hi", r"elman_min\.pt'; .* run train FILE"),
+    ("predict hi", r"elman_min\.pt'; .* run train \[FILE\]"),
     ("test", r"toy\.pt'"),
     ("train --model no/m.pt", r"m\.pt\.tmp'"),
     ("train two.csv", "too few messages"),
